@@ -1,0 +1,275 @@
+"""The engine contract: what an adapter takes, yields and raises. Nothing here touches an engine, a clock or a file.
+
+An adapter is one file beside this one, found by its name (`backends.load`). It defines
+
+* `Options`: a frozen `msgspec.Struct`, the launch settings that `Target.options` may hold, with defaults;
+* `open_engine(target) -> Engine`.
+
+What an engine can do beyond `Engine` it offers through the small protocols below (`Forcer`, `Resetter`, `KeepsTime`);
+callers ask for the ability, never for an engine by name.
+
+Errors. Adapters raise only these; foreign errors are renamed at this boundary.
+
+    EngineError
+    ├── TargetError            the target as written cannot be used (exit code 2)
+    │   ├── UnknownEngine      no adapter of that name
+    │   └── ModelFileError     missing, not a model, truncated
+    ├── MissingExtra           the adapter exists, a package it needs is not installed (exit code 3)
+    ├── LaunchError            the engine did not start (exit code 3)
+    ├── Unreachable            nothing answers at the address (exit code 3)
+    ├── RequestRejected        the engine refused one request (HTTP 4xx)
+    │   └── ContextOverflow    the prompt does not fit the context
+    ├── EngineFault            the engine failed on one request (HTTP 5xx, a reply that cannot be parsed)
+    └── EngineDied             the engine went away while it served a request
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+JsonObject = dict[str, Any]
+DeltaKind = Literal["content", "reasoning", "tool_call"]
+CacheKind = Literal["full", "sliding_window", "recurrent"]
+"""How an engine's cache can be cut back: anywhere, only inside its window, or only at a saved checkpoint."""
+
+
+class EngineError(Exception):
+    """Base of everything an adapter raises. `hint` says what to do next."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class TargetError(EngineError):
+    """The target cannot be used as written."""
+
+
+class UnknownEngine(TargetError):
+    """No adapter has that name."""
+
+
+class ModelFileError(TargetError):
+    """The model file is missing, is no model or is cut short."""
+
+
+class MissingExtra(EngineError):
+    """A package that the adapter needs is not installed."""
+
+
+class LaunchError(EngineError):
+    """The engine could not be started."""
+
+
+class Unreachable(EngineError):
+    """Nothing answers at the target's address."""
+
+
+class RequestRejected(EngineError):
+    """The engine refused this request (HTTP 4xx)."""
+
+    def __init__(self, message: str, *, hint: str | None = None, status: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class ContextOverflow(RequestRejected):
+    """The prompt has more tokens than the context holds; both counts where the engine names them."""
+
+    def __init__(self, message: str, *, prompt_tokens: int | None = None, context_tokens: int | None = None) -> None:
+        super().__init__(message, hint="raise the target's ctx or use shorter sessions", status=400)
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
+class EngineFault(EngineError):
+    """The engine failed on this request, or answered what cannot be parsed."""
+
+
+class EngineDied(EngineError):
+    """The engine went away before the reply was complete."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What to drive: an engine by its adapter's name, and a model file or a running server.
+
+    `options` are launch settings as typed by the user; each adapter converts them to its `Options`.
+    """
+
+    engine: str
+    model: str | None = None
+    url: str | None = None
+    options: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        place = self.url or self.model or ""
+        name = f"#{self.model}" if self.url and self.model else ""
+        query = "&".join(f"{k}={v}" for k, v in self.options.items())
+        return f"{self.engine}:{place}{name}" + (f"?{query}" if query else "")
+
+
+class Forced(msgspec.Struct, frozen=True):
+    """An output that the engine is made to produce: its text and canonical token ids, then the token that ends it."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    end_token_id: int
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One chat request, as an agent would send it. Key order of messages and tools is kept: it reaches the prompt.
+
+    `parameters` are further keys of the request body (sampling, `id_slot`, `chat_template_kwargs`, …), sent as they
+    are.
+    """
+
+    messages: tuple[JsonObject, ...]
+    tools: tuple[JsonObject, ...] = ()
+    max_tokens: int = 128
+    stream: bool = True
+    parameters: JsonObject = {}
+    forced: Forced | None = None
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """A request as the engine sees it: rendered text and token ids (`array('i')`, one int32 a token)."""
+
+    text: str
+    token_ids: array[int]
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """A piece of output. A chunk is not a token: `token_ids` is `None` where the engine does not say them.
+
+    `at_ns` is the arrival time on the shared monotonic clock, only from engines that stamp their own events.
+    """
+
+    kind: DeltaKind
+    text: str
+    token_ids: tuple[int, ...] | None = None
+    at_ns: int | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What the engine says about one request; a field that it does not say is `None`, never 0.
+
+    `prompt_tokens` counts the whole prompt, `cached_tokens` the part of it that was reused, so
+    `evaluated_tokens = prompt_tokens - cached_tokens`. `prefill_ns` is the time for the evaluated part alone.
+    `sources` names, field by field, where each figure was read (`timings.cache_n`, …).
+    `conflict` says in words how the engine's own figures contradict each other; they are then not to be used.
+    """
+
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    evaluated_tokens: int | None = None
+    generated_tokens: int | None = None
+    prefill_ns: int | None = None
+    decode_ns: int | None = None
+    slot: int | None = None
+    truncated: bool | None = None
+    sources: dict[str, str] = {}
+    log: tuple[str, ...] = ()
+    conflict: str | None = None
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """The end of a reply: the engine's own reason (`stop`, `length`, `tool_calls`, …), and when, if it stamps."""
+
+    reason: str | None
+    at_ns: int | None = None
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The engine's first sign of life for a request (response headers, a role-only chunk): neither output nor token."""
+
+    at_ns: int | None = None
+
+
+Event = Opened | Delta | Evidence | Stop
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What an engine says of itself. Two runs are comparable only where these agree.
+
+    `granularity_tokens` is the step in which its cache can be reused (1: any token), `None` where not known.
+    `settings` holds the launch settings in force, as text.
+    """
+
+    engine: str
+    build: str | None = None
+    model: str | None = None
+    architecture: str | None = None
+    quant: str | None = None
+    context_tokens: int | None = None
+    slots: int | None = None
+    cache_kind: CacheKind | None = None
+    granularity_tokens: int | None = None
+    template_sha256: str | None = None
+    launched: bool = False
+    settings: dict[str, str] = {}
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A running engine. One thread uses it at a time."""
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        """Serve one request: `Opened?`, then deltas, then `Evidence?` and `Stop`.
+
+        The last two come in either order: an adapter that has to look further for its evidence stops first, so that
+        the looking is not timed.
+
+        Raises:
+            RequestRejected, EngineFault, EngineDied, Unreachable: the request failed; deltas seen so far stand.
+        """
+        ...
+
+    def render(self, request: Request) -> Prompt | None:
+        """The prompt as the engine will see it, or `None` where the engine cannot tell."""
+        ...
+
+    def facts(self) -> Facts:
+        """What the engine says of itself."""
+        ...
+
+    def pids(self) -> tuple[int, ...]:
+        """Processes whose memory and CPU belong to the engine; empty for a remote one."""
+        ...
+
+    def close(self) -> None:
+        """Free the engine. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class Forcer(Protocol):
+    """An engine whose output can be forced, so that a recorded session is replayed with real prefill and decode."""
+
+    def forced(self, request: Request, reply: JsonObject) -> Forced | None:
+        """The output that stands for the assistant message `reply` after `request`.
+
+        `None` where this text cannot be forced on this engine (the caller then replays without).
+        """
+        ...
+
+
+@runtime_checkable
+class Resetter(Protocol):
+    """An engine whose prompt cache can be emptied."""
+
+    def reset(self) -> None:
+        """Forget every cached prompt; the next request is cold."""
+        ...
+
+
+@runtime_checkable
+class KeepsTime(Protocol):
+    """A simulated engine, which brings the clock that it moves."""
+
+    def clock(self) -> int:
+        """Nanoseconds of simulated time."""
+        ...
