@@ -1,0 +1,139 @@
+"""Judge what the cache did for one request: class, losses by side, their price. Pure; the engine's word against ours.
+
+Symbols, in tokens: P prompt, C cached (the engine's count), L longest common prefix with any earlier sequence of the
+load epoch, prev the length of the sequence that the prompt continues.
+
+* prompt-side loss = prev - L: the text changed, so that no cache could have helped.
+* engine-side loss = min(L, P - 1) - C: the text was the same and the engine did not reuse it.
+  (Engines evaluate the last prompt token again, so P - 1 is the most that is asked of a cache. llama-cpp-python can
+  reuse all P tokens of an identical prompt.)
+
+Classes: the first request of a conversation is `cold` if it shares no more than the floor with anything earlier in this
+epoch, else `branch`; a continuation is a `hit`, a `full_miss` (C at or below the floor: unrelated prompts share a
+template head of a few tokens, so 0 is no test) or `partial`; `unknown` where C or L is not known, which is never a
+miss.
+
+Seconds: the evaluated tokens of a request took its prefill time; the lost ones among them are charged their share.
+A prompt that became shorter cannot lose more than it has, so the prompt side is charged for min(prev, P - 1) - L.
+"""
+
+from __future__ import annotations
+
+from backends.base import Evidence
+from profiler.ledger import Match
+from profiler.records import CacheClass, CacheVerdict, Confidence
+
+LAST_TOKEN = 1
+"""The last generated token was sampled but never evaluated, so it is in no cache: not a loss."""
+END_OF_TURN_TOKENS = 8
+"""Tokens that a template may put differently at the end of a turn; a smaller prompt-side difference is no loss."""
+FLOOR_TOKENS = 16
+FLOOR_SHARE = 0.02
+"""Up to max(16, 2 % of P) tokens are what any two prompts share (template heads of up to about 9 tokens, and a little
+more): C at or below it is a full miss, and an L at or below it is nothing that an engine could lose."""
+
+
+def floor_tokens(prompt_tokens: int) -> int:
+    """Cached tokens up to which a continuation counts as a full miss."""
+    return max(FLOOR_TOKENS, int(FLOOR_SHARE * prompt_tokens))
+
+
+def judge(
+    match: Match,
+    evidence: Evidence,
+    *,
+    granularity_tokens: int | None = 1,
+    prefill_ns: int | None = None,
+    lcp_exact: bool = True,
+) -> CacheVerdict:
+    """The verdict on one request.
+
+    Args:
+        match: how the prompt stands to earlier sequences; L and prev are `None` where the engine cannot render prompts.
+        evidence: the engine's figures; one with a `conflict` is not used.
+        granularity_tokens: step in which this engine can reuse; tolerance of the class `hit`, not of the losses.
+        prefill_ns: time of the evaluated tokens; the engine's own, or the TTFT where it says none.
+        lcp_exact: False if L was read off an incomplete ledger (a lower bound), which lowers the confidence.
+    """
+    prompt = evidence.prompt_tokens
+    cached = None if evidence.conflict else evidence.cached_tokens
+    lcp, prev = match.lcp_tokens, match.prev_tokens
+    confidence: Confidence = "observed" if lcp_exact and granularity_tokens is not None else "inferred"
+    note = evidence.conflict
+
+    if prompt is None or cached is None or lcp is None or prev is None:
+        return _verdict("unknown", match, evidence, cached, confidence="unknown", note=note or "not reported")
+    floor = floor_tokens(prompt)
+    if not match.continuation and lcp <= floor:
+        if cached > floor:
+            note = f"{cached} tokens were cached before this run sent them; --cold starts sessions cold"
+            return _verdict("unknown", match, evidence, cached, confidence="unknown", note=note)
+        return _verdict("cold", match, evidence, cached, prompt_side=0, engine_side=0, confidence=confidence)
+
+    reusable = min(lcp, prompt - 1)
+    engine_side = reusable - cached if reusable > floor and reusable - cached > LAST_TOKEN else 0
+    prompt_side = prev - lcp if match.continuation and prev - lcp > END_OF_TURN_TOKENS else 0
+    if cached > lcp:
+        note = f"the engine reused {cached - lcp} tokens more than this run's own sequences explain"
+        confidence = "inferred"
+    cache_class: CacheClass
+    if not match.continuation:
+        cache_class = "branch"
+    elif not prompt_side and engine_side <= (granularity_tokens or 1):
+        cache_class = "hit"
+    elif cached <= floor:
+        cache_class = "full_miss"
+    else:
+        cache_class = "partial"
+
+    evaluated = prompt - cached
+    recomputed = max(0, min(prev, prompt - 1) - lcp) if prompt_side else 0
+    return _verdict(
+        cache_class,
+        match,
+        evidence,
+        cached,
+        prompt_side=prompt_side,
+        engine_side=engine_side,
+        prompt_side_ns=_share_ns(prefill_ns, recomputed, evaluated),
+        engine_side_ns=_share_ns(prefill_ns, engine_side, evaluated),
+        confidence=confidence,
+        note=note,
+    )
+
+
+def _verdict(
+    cache_class: CacheClass,
+    match: Match,
+    evidence: Evidence,
+    cached: int | None,
+    *,
+    confidence: Confidence,
+    prompt_side: int | None = None,
+    engine_side: int | None = None,
+    prompt_side_ns: int | None = None,
+    engine_side_ns: int | None = None,
+    note: str | None = None,
+) -> CacheVerdict:
+    # A loss of no tokens costs no time, also where the prefill time is not known.
+    return CacheVerdict(
+        cache_class=cache_class,
+        prompt_tokens=evidence.prompt_tokens,
+        cached_tokens=cached,
+        cached_source=evidence.sources.get("cached_tokens") if cached is not None else None,
+        lcp_tokens=match.lcp_tokens,
+        prev_tokens=match.prev_tokens,
+        continuation=match.continuation,
+        lost_prompt_side_tokens=prompt_side,
+        lost_engine_side_tokens=engine_side,
+        lost_prompt_side_ns=0 if prompt_side == 0 else prompt_side_ns,
+        lost_engine_side_ns=0 if engine_side == 0 else engine_side_ns,
+        confidence=confidence,
+        note=note,
+    )
+
+
+def _share_ns(total_ns: int | None, part: int, whole: int) -> int | None:
+    if part == 0:
+        return 0
+    return None if total_ns is None or whole <= 0 else round(total_ns * min(1.0, part / whole))
