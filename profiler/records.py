@@ -164,11 +164,19 @@ class RequestRecord(msgspec.Struct, frozen=True):
         return _rate(self.evidence.evaluated_tokens, self.ttft_ns)
 
     @property
+    def decode_span_ns(self) -> int | None:
+        """Time from the first token to the last, by the client's clock.
+
+        A reply that ended by itself ended with a token that brings no text: its arrival is the end of the reply.
+        """
+        cut = self.reply.stop_reason == "length"
+        return _span(self.stamps.first_delta_ns, self.stamps.last_delta_ns if cut else self.stamps.done_ns)
+
+    @property
     def decode_tokens_per_s(self) -> float | None:
-        """(n - 1) tokens between the first and the last delta, by the client's clock."""
+        """(n - 1) tokens over `decode_span_ns`."""
         n = self.evidence.generated_tokens
-        span = _span(self.stamps.first_delta_ns, self.stamps.last_delta_ns)
-        return _rate(n - 1, span) if n is not None and n > 1 else None
+        return _rate(n - 1, self.decode_span_ns) if n is not None and n > 1 else None
 
     @property
     def engine_decode_tokens_per_s(self) -> float | None:

@@ -44,21 +44,19 @@ def judge(
     *,
     granularity_tokens: int | None = 1,
     prefill_ns: int | None = None,
-    lcp_exact: bool = True,
 ) -> CacheVerdict:
-    """The verdict on one request.
+    """The verdict on one request. An L that is only a lower bound lowers the confidence.
 
     Args:
         match: how the prompt stands to earlier sequences; L and prev are `None` where the engine cannot render prompts.
         evidence: the engine's figures; one with a `conflict` is not used.
         granularity_tokens: step in which this engine can reuse; tolerance of the class `hit`, not of the losses.
         prefill_ns: time of the evaluated tokens; the engine's own, or the TTFT where it says none.
-        lcp_exact: False if L was read off an incomplete ledger (a lower bound), which lowers the confidence.
     """
     prompt = evidence.prompt_tokens
     cached = None if evidence.conflict else evidence.cached_tokens
     lcp, prev = match.lcp_tokens, match.prev_tokens
-    confidence: Confidence = "observed" if lcp_exact and granularity_tokens is not None else "inferred"
+    confidence: Confidence = "observed" if match.exact and granularity_tokens is not None else "inferred"
     note = evidence.conflict
 
     if prompt is None or cached is None or lcp is None or prev is None:
@@ -79,10 +77,12 @@ def judge(
     cache_class: CacheClass
     if not match.continuation:
         cache_class = "branch"
-    elif not prompt_side and engine_side <= (granularity_tokens or 1):
+    elif not prompt_side and not engine_side:
         cache_class = "hit"
     elif cached <= floor:
         cache_class = "full_miss"
+    elif not prompt_side and engine_side <= (granularity_tokens or 1):
+        cache_class = "hit"
     else:
         cache_class = "partial"
 

@@ -1,0 +1,64 @@
+"""The command line: the root, and the one place that turns errors into one line and an exit code.
+
+Exit codes: 0 done, 1 a finding above a threshold (`check`), 2 usage, 3 engine or environment, 130 interrupted.
+Command modules keep their own imports inside the function: `--help` must not load an HTTP client.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from harness.cli.cache import cache
+from harness.cli.demo import demo
+from harness.cli.doctor import doctor
+from harness.cli.report import report
+from harness.cli.sessions import sessions
+
+__all__ = ["app", "main"]
+
+USAGE, ENVIRONMENT, INTERRUPTED = 2, 3, 130
+
+app = typer.Typer(
+    name="dyno",
+    help="Put a local model under agent work and see where its prompt cache, and with it your time, is lost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (cache, demo, doctor, report, sessions):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of `dyno`."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        _explain(error)
+        sys.exit(code)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """The exit code of an error of ours; `None` for a fault of dyno, which keeps its traceback."""
+    from backends.base import EngineError, TargetError
+    from harness.sessions import SessionError
+    from profiler.store import StoreError
+
+    if isinstance(error, TargetError | SessionError):
+        return USAGE
+    return ENVIRONMENT if isinstance(error, EngineError | StoreError) else None
+
+
+def _explain(error: Exception) -> None:
+    print(f"dyno: {error}", file=sys.stderr)
+    hint = getattr(error, "hint", None)
+    if hint:
+        print(f"      {hint}", file=sys.stderr)

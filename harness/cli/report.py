@@ -1,0 +1,24 @@
+"""`dyno report`: show a stored run again, also one that was killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.cache import JSON_HELP, RUNS_HELP
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="Run id, its beginning, its folder, or 'latest'.")] = "latest",
+    runs: Annotated[Path, typer.Option(help=RUNS_HELP)] = Path("runs"),
+    json_output: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+) -> None:
+    """Show a stored run: verdict, table, doubts. A run that was killed shows everything that had finished."""
+    from harness.cli.cache_run import document_of
+    from profiler.report import print_document
+    from profiler.store import find_run
+
+    path = find_run(runs, run)
+    print_document(document_of(path), path, json_output=json_output)

@@ -1,0 +1,112 @@
+"""The document of a cache run, which `--json` prints and the terminal report shows. Values only.
+
+`profiler.summary` fills it. Its JSON Schema is docs/cache.schema.json, made from these types.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from profiler.records import CacheClass, Forcing, Guard, Machine
+
+
+class EngineName(msgspec.Struct, frozen=True):
+    """Which engine, which build."""
+
+    name: str
+    build: str | None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Is the prompt cache stable under agent sessions? `stable` is `None` where the data cannot tell; `reason` says
+    why.
+
+    Judged on `judged_sessions`: those that no prompt-side fault of a harness was put into. `full_miss_rate` is over
+    continuations with a known class, `reuse_efficiency` is Σ C / Σ min(L, P - 1) over them, `lost_s` sums both sides
+    over the judged sessions and `lost_s_per_dispatch` divides it by the number of session replays.
+    """
+
+    stable: bool | None
+    reason: str
+    judged_sessions: tuple[str, ...]
+    continuations: int
+    full_miss_rate: float | None
+    reuse_efficiency: float | None
+    lost_s: float | None
+    lost_prompt_side_s: float | None
+    lost_engine_side_s: float | None
+    lost_s_per_dispatch: float | None
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """One session over all its repeats. The counts `hit` to `unknown` are over continuations and add up to them."""
+
+    name: str
+    provokes: str
+    side: str
+    requests: int
+    continuations: int
+    hit: int
+    partial: int
+    full_miss: int
+    unknown: int
+    branch: int
+    cold: int
+    errors: int
+    reuse_efficiency: float | None
+    lost_prompt_side_tokens: int | None
+    lost_engine_side_tokens: int | None
+    lost_prompt_side_s: float | None
+    lost_engine_side_s: float | None
+    lost_s: float | None
+    prefill_tokens_per_s: float | None
+    decode_tokens_per_s: float | None
+    ttft_median_ns: float | None
+    ttft_p95_ns: float | None
+    forcing: dict[Forcing, int]
+    doubtful: int
+
+
+class RequestRow(msgspec.Struct, frozen=True):
+    """One request."""
+
+    session: str
+    conversation: str
+    turn: int
+    repeat: int
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    cached_source: str | None
+    lcp_tokens: int | None
+    prev_tokens: int | None
+    cache_class: CacheClass = msgspec.field(name="class")
+    lost_prompt_side_tokens: int | None
+    lost_engine_side_tokens: int | None
+    lost_s: float | None
+    confidence: str
+    generated_tokens: int | None
+    ttft_ns: int | None
+    tpot_ns: float | None
+    prefill_tokens_per_s: float | None
+    decode_tokens_per_s: float | None
+    engine_decode_tokens_per_s: float | None
+    forcing: Forcing
+    note: str | None
+    guards: tuple[str, ...]
+    error: str | None
+
+
+class CacheDocument(msgspec.Struct, frozen=True):
+    """A cache run: what ran, the verdict, a row per session and per request, and what to doubt."""
+
+    schema: int
+    run: str
+    status: str
+    target: str
+    engine: EngineName
+    machine: Machine
+    verdict: Verdict
+    sessions: tuple[SessionRow, ...]
+    requests: tuple[RequestRow, ...]
+    doubts: tuple[Guard, ...]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,163 @@
+"""Show a cache document: the verdict first, then a row per session, what to doubt, and where the details lie.
+
+Records in, text out; the figures come from `profiler.summary`, formatting happens only here.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from profiler.document import CacheDocument, SessionRow
+from profiler.summary import MIN_SAMPLES_P95
+
+NARROW_COLUMNS = 100
+UNKNOWN = "?"
+
+
+def print_document(document: CacheDocument, path: Path, *, json_output: bool, out: TextIO | None = None) -> None:
+    """Print the report, or the document as one JSON object."""
+    stream = out or sys.stdout
+    if json_output:
+        stream.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+        return
+    console = Console(file=stream, highlight=False, soft_wrap=False)
+    console.print(render(document, path, console.width))
+
+
+def render(document: CacheDocument, path: Path, width: int) -> RenderableType:
+    """The report as something rich can print in `width` columns."""
+    parts: list[RenderableType] = [Text(), _verdict(document), _losses(document), Text()]
+    if document.sessions:
+        parts += [_table(document, width), Text(_legend(document), style="dim")]
+    parts += [_warnings(document), Text(_where(document, path), style="dim")]
+    return Group(*parts)
+
+
+def _verdict(document: CacheDocument) -> Text:
+    words = {True: ("STABLE", "bold green"), False: ("UNSTABLE", "bold red"), None: ("CANNOT TELL", "bold yellow")}
+    return Text.assemble(words[document.verdict.stable], f"  {document.verdict.reason}")
+
+
+def _losses(document: CacheDocument) -> Text:
+    verdict = document.verdict
+    if verdict.lost_s is None or verdict.lost_s_per_dispatch is None:
+        return Text("seconds lost: not known")
+    if verdict.lost_s == 0:
+        return Text("no time was lost to the cache in the sessions judged")
+    by_side = {"engine": verdict.lost_engine_side_s or 0.0, "prompt": verdict.lost_prompt_side_s or 0.0}
+    side = max(by_side, key=lambda name: by_side[name])
+    judged = [row for row in document.sessions if row.name in verdict.judged_sessions]
+    worst = max(judged, key=lambda row: row.lost_s or 0.0)
+    return Text(
+        f"a dispatch loses {seconds(verdict.lost_s_per_dispatch)} to prefill that a perfect cache would save: "
+        f"{by_side[side] / verdict.lost_s:.0%} on the {side} side, most in {worst.name} "
+        f"({seconds(worst.lost_s)}, {share(worst.reuse_efficiency)} reused)"
+    )
+
+
+def _table(document: CacheDocument, width: int) -> Table:
+    wide = width >= NARROW_COLUMNS
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
+    table.add_column("session", no_wrap=True, overflow="ellipsis", min_width=12)
+    heads = ["n", "hit", "part", "full", "?", "reused", "lost by\nprompt", "lost by\nengine", "lost"]
+    heads += ["prefill\ntok/s", "decode\ntok/s", "TTFT\nmedian", "TTFT\np95"] if wide else ["TTFT\nmedian"]
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in document.sessions:
+        table.add_row(*_cells(row, wide))
+    return table
+
+
+def _cells(row: SessionRow, wide: bool) -> list[str]:
+    mark = "*" if row.doubtful else ""
+    cells = [
+        escape(row.name),
+        str(row.continuations),
+        str(row.hit),
+        str(row.partial),
+        str(row.full_miss),
+        str(row.unknown),
+        share(row.reuse_efficiency),
+        count(row.lost_prompt_side_tokens),
+        count(row.lost_engine_side_tokens),
+        seconds(row.lost_s) + mark,
+    ]
+    speeds = [rate(row.prefill_tokens_per_s) + mark, rate(row.decode_tokens_per_s) + mark] if wide else []
+    p95 = [milliseconds(row.ttft_p95_ns) + mark] if wide else []
+    return [*cells, *speeds, milliseconds(row.ttft_median_ns) + mark, *p95]
+
+
+def _legend(document: CacheDocument) -> str:
+    forced = sum(row.forcing.get("token_ids", 0) for row in document.sessions)
+    total = sum(row.requests for row in document.sessions)
+    errors = sum(row.errors for row in document.sessions)
+    how = f"{'all' if forced == total else f'{forced} of {total}'} replies forced token by token"
+    failed = f"; {errors} requests failed" if errors else ""
+    return (
+        "n continuations (follow-up requests) · lost in tokens, by the side that lost them: prompt = its text changed, "
+        f"engine = same text, not reused · p95 from {MIN_SAMPLES_P95} samples on · {how}{failed}"
+    )
+
+
+def _warnings(document: CacheDocument) -> Text:
+    lines: list[str] = []
+    doubtful = sum(row.doubtful for row in document.sessions)
+    if doubtful:
+        codes = sorted({code for r in document.requests for code in r.guards})
+        why = f"on a disturbed machine ({', '.join(codes)})"
+        lines.append(f"* {doubtful} requests were measured {why}: their times are doubtful")
+    lines += [f"* {guard.text}" for guard in document.doubts]
+    lines += [f"! {note}" for note in document.notes]
+    failed = [r for r in document.requests if r.error]
+    lines += [f"! {r.session} turn {r.turn + 1}: {r.error}" for r in failed[:3]]
+    if len(failed) > 3:
+        lines.append(f"! and {len(failed) - 3} more failed requests (--json lists all)")
+    return Text("\n".join(lines), style="yellow") if lines else Text()
+
+
+def _where(document: CacheDocument, path: Path) -> str:
+    build = f" ({document.engine.build})" if document.engine.build else ""
+    state = "" if document.status == "complete" else f"  [{document.status}: only what had finished is shown]"
+    again = f"dyno report {document.run}"
+    return f"{document.engine.name}{build} · {document.target}\nrun {document.run}: {path}{state} · {again}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration in s, or in ms below one second."""
+    if value is None:
+        return UNKNOWN
+    if value == 0:
+        return "0 s"
+    return f"{value:.1f} s" if value >= 1 else f"{value * 1e3:.0f} ms" if value >= 0.001 else "<1 ms"
+
+
+def milliseconds(value_ns: float | None) -> str:
+    """A duration in ms from ns."""
+    return UNKNOWN if value_ns is None else f"{value_ns / 1e6:.0f} ms"
+
+
+def share(value: float | None) -> str:
+    """A share in percent, never rounded up to 100."""
+    if value is None:
+        return UNKNOWN
+    return "100 %" if value == 1 else f"{min(value, 0.999):.1%}".replace("%", " %")
+
+
+def count(value: int | None) -> str:
+    """A count of tokens."""
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def rate(value: float | None) -> str:
+    """A rate in tokens a second."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
