@@ -37,6 +37,7 @@ from backends.base import (
     Opened,
     Prompt,
     Request,
+    RequestRejected,
     Stop,
     Target,
     TargetError,
@@ -91,7 +92,12 @@ class LlamaServer:
         limits = httpx.Limits(max_keepalive_connections=0)
         self._http = httpx.Client(base_url=url, timeout=timeout, limits=limits)
         self._rendered: tuple[bytes, Prompt] | None = None
-        self._props = self._json("GET", "/props")
+        try:
+            self._props = self._json("GET", "/props")
+        except RequestRejected as error:
+            raise Unreachable(
+                f"{url} answers, but not as a llama-server ({error})", hint="is another server running there?"
+            ) from error
         self._listeners = () if process else listeners(url)
         self._eos = str(self._props.get("eos_token") or "")
 

@@ -93,7 +93,7 @@ def _one(
     request, prompt, forcing = _prepare(engine, plain, turn)
     conversation = f"{session}/{turn.conversation}/{repeat}"
     match = ledger.match(conversation, prompt.token_ids if prompt else None)
-    measured = measure(engine, request)
+    measured = _checked(measure(engine, request), prompt)
     generated = _generated(measured, request.forced)
     # A request that was refused left nothing behind; one that failed later may have left its prompt.
     if measured.error is None or measured.stamps.first_sign_ns is not None:
@@ -138,6 +138,15 @@ def _prepare(engine: Engine, request: Request, turn: Turn) -> tuple[Request, Pro
     # About as many tokens as the recorded reply adds to the prompt, at most what the request allows.
     added = len(after.token_ids) - len(prompt.token_ids)
     return msgspec.structs.replace(request, max_tokens=max(1, min(added, request.max_tokens))), prompt, "length"
+
+
+def _checked(measured: Measurement, prompt: Prompt | None) -> Measurement:
+    """An engine that counts other prompt tokens than it renders (images, say) contradicts itself: L would not be C's."""
+    said = measured.evidence.prompt_tokens
+    if prompt is None or said is None or said == len(prompt.token_ids) or measured.evidence.conflict:
+        return measured
+    conflict = f"the engine counts {said} prompt tokens, its own rendering has {len(prompt.token_ids)}"
+    return msgspec.structs.replace(measured, evidence=msgspec.structs.replace(measured.evidence, conflict=conflict))
 
 
 def _generated(measured: Measurement, forced: Forced | None) -> tuple[int, ...] | None:

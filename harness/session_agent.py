@@ -77,9 +77,7 @@ class Conversation:
 class Agent:
     """An agent at work in a workspace: it yields one turn after the other of a conversation."""
 
-    def __init__(
-        self, rng: Random, workspace: Workspace, talk: Conversation, *, thinks: bool = False
-    ) -> None:
+    def __init__(self, rng: Random, workspace: Workspace, talk: Conversation, *, thinks: bool = False) -> None:
         self._rng = rng
         self._workspace = workspace
         self._talk = talk

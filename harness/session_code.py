@@ -16,9 +16,7 @@ PROJECTS = (
     ("tidegauge", "station sample sensor forecast alarm harbour calibration buoy"),
     ("kitchenpass", "order guest table recipe supplier voucher allergen menu"),
 )
-VERBS = (
-    "collect merge filter rank group check format count split load summarise update resolve select".split()
-)
+VERBS = "collect merge filter rank group check format count split load summarise update resolve select".split()
 FIELDS = "amount weight priority length balance score version distance duration quantity position age".split()
 ADJECTIVES = "open late recent pending valid stale active shared local urgent hidden final".split()
 MODULES = "store report parser service rules index export cache loader planner".split()

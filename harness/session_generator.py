@@ -188,9 +188,7 @@ _KINDS = {
         "Every request extends the one before it, up to a long prompt.",
         result_chars=_LONG_RESULT_CHARS,
     ),
-    "reasoning-kept": _Kind(
-        _reasoning_kept, 14, 9, "nothing", "none", "The client sends the model's reasoning back."
-    ),
+    "reasoning-kept": _Kind(_reasoning_kept, 14, 9, "nothing", "none", "The client sends the model's reasoning back."),
     "reasoning-dropped": _Kind(
         _reasoning_dropped,
         14,

@@ -142,8 +142,7 @@ TOOLS: tuple[JsonObject, ...] = (
 TASKS = (
     "{name} in {package} gives wrong values for {adjective} {noun}s since last week: the {field} comes out "
     "off by a factor. Please find the reason, fix it and add a test.",
-    "The nightly job fails in {test}. I think {name} is to blame, but I have not looked. Fix the code, not "
-    "the test.",
+    "The nightly job fails in {test}. I think {name} is to blame, but I have not looked. Fix the code, not the test.",
     "A customer with {number} {noun}s sees the wrong {field} on every {adjective} one. It goes through "
     "{name}. Can you repair that and tell me since when it was wrong?",
     "Please look at {name}. The docstring says that the {field} is included, the result says otherwise. Make "
@@ -154,16 +153,14 @@ TASKS = (
 FOLLOW_UPS = (
     "Good, thank you. While you are there: {name} has the same smell, {adjective} {noun}s lose their "
     "{field}. Same rules.",
-    "That works here too. Next one: after your change {test} is red on my machine, and it should be about "
-    "{name}.",
+    "That works here too. Next one: after your change {test} is red on my machine, and it should be about {name}.",
     "Agreed. One more before the release: {name} and the {field} of {adjective} {noun}s. Customers noticed.",
     "Fine. Now the other half of the ticket: {noun}s that are {adjective} go through {name}, and it forgets "
     "the {field}.",
     "I read the diff, it is what I wanted. Please treat {name} in the same way; its {field} is off by {few}.",
 )
 SUB_TASKS = (
-    "Side task from the main agent: find out who calls {name}, and say in three sentences what depends on "
-    "it.",
+    "Side task from the main agent: find out who calls {name}, and say in three sentences what depends on it.",
     "Delegated: is {name} covered by tests for {adjective} {noun}s? Look, report, and do not edit anything.",
 )
 SENTENCES: dict[str, tuple[str, ...]] = {
@@ -240,9 +237,7 @@ SUMMARY = (
     "The earlier part of this conversation was replaced by this summary to save room.\n\nDone so "
     "far:\n{done}\n\nGo on from here: the messages that follow are the last ones, unchanged."
 )
-TITLE_SYSTEM = (
-    "Write a title of at most six words for the conversation below. Plain text, no quotes, no full stop."
-)
+TITLE_SYSTEM = "Write a title of at most six words for the conversation below. Plain text, no quotes, no full stop."
 TITLE_FIRST = "The conversation begins:\n\n{text}"
 TITLE_LATER = "Latest state: {latest}\n\nThe conversation began:\n\n{text}"
 TITLES = (

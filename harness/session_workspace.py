@@ -181,9 +181,7 @@ class Workspace:
     def _read(self, task: Task, path: str, size_chars: int) -> str:
         if path not in self._files:
             words = {**self.words(), "module": path.rpartition("/")[2].removesuffix(".py")}
-            body = self._fill(
-                lambda: self._rng.choice(code.FUNCTIONS).format(**self.words()), size_chars - 500
-            )
+            body = self._fill(lambda: self._rng.choice(code.FUNCTIONS).format(**self.words()), size_chars - 500)
             self._files[path] = "\n\n\n".join([code.MODULE_HEAD.format(**words), *body]) + "\n"
         if path == task.path and task.name not in self._files[path]:
             faulty = code.FAULTY_FUNCTION.format(**task.words, wrong=task.wrong)
@@ -224,19 +222,14 @@ class Workspace:
         line, value = 20 + self._rng.randrange(80), self._rng.randrange(99)
         failure = code.FAILURE.format(**task.words, line=line, wrong_value=value)
         tests = self._fill(name, (size_chars - len(failure) * failing) // 2)
-        rows = [
-            f"{task.test}::{test} PASSED [{100 * n // (len(tests) + 1):>3}%]"
-            for n, test in enumerate(tests, 1)
-        ]
+        rows = [f"{task.test}::{test} PASSED [{100 * n // (len(tests) + 1):>3}%]" for n, test in enumerate(tests, 1)]
         verdict = "FAILED" if failing else "PASSED"
         own = f"{task.test}::test_{task.name}_{task.words['adjective']} {verdict} [100%]"
         seconds = f"{self._rng.randrange(4)}.{10 + self._rng.randrange(90)}s"
         passed = len(tests) + (not failing)
         total = f"1 failed, {passed} passed" if failing else f"{passed} passed"
         middle = [failure] if failing else []
-        return "\n".join(
-            [f"collected {len(tests) + 1} items", "", *rows, own, "", *middle, f"{total} in {seconds}"]
-        )
+        return "\n".join([f"collected {len(tests) + 1} items", "", *rows, own, "", *middle, f"{total} in {seconds}"])
 
     def _line_number(self, task: Task) -> int:
         """Line of the repaired statement, from 1."""

@@ -200,8 +200,7 @@ def salted(session: Session, nonce: str, every_request: bool = False) -> Session
     system message is given one. What a template puts before it (markers, sometimes the tools) stays shared.
     """
     turns = tuple(
-        _salted(turn, f"{number} {nonce}" if every_request else nonce)
-        for number, turn in enumerate(session.turns, 1)
+        _salted(turn, f"{number} {nonce}" if every_request else nonce) for number, turn in enumerate(session.turns, 1)
     )
     return msgspec.structs.replace(session, turns=turns)
 

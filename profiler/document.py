@@ -39,7 +39,11 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class SessionRow(msgspec.Struct, frozen=True):
-    """One session over all its repeats. The counts `hit` to `unknown` are over continuations and add up to them."""
+    """One session over all its repeats. The counts `hit` to `unknown` are over continuations and add up to them.
+
+    `reuse_efficiency` is Σ C / Σ min(L, P - 1), the engine's part alone; `history_reused` is Σ C / Σ min(prev, P - 1),
+    the share of the conversation so far that was not evaluated again, whoever lost the rest. Both over continuations.
+    """
 
     name: str
     provokes: str
@@ -54,6 +58,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     cold: int
     errors: int
     reuse_efficiency: float | None
+    history_reused: float | None
     lost_prompt_side_tokens: int | None
     lost_engine_side_tokens: int | None
     lost_prompt_side_s: float | None
@@ -68,7 +73,10 @@ class SessionRow(msgspec.Struct, frozen=True):
 
 
 class RequestRow(msgspec.Struct, frozen=True):
-    """One request."""
+    """One request. Rates without a prefix: prefill by the engine's own time, decode by the client's clock.
+
+    `decode_disagreement` is the client's decode rate over the engine's, minus 1.
+    """
 
     session: str
     conversation: str
@@ -89,7 +97,9 @@ class RequestRow(msgspec.Struct, frozen=True):
     tpot_ns: float | None
     prefill_tokens_per_s: float | None
     decode_tokens_per_s: float | None
+    client_prefill_tokens_per_s: float | None
     engine_decode_tokens_per_s: float | None
+    decode_disagreement: float | None
     forcing: Forcing
     note: str | None
     guards: tuple[str, ...]

@@ -100,6 +100,13 @@ class CacheVerdict(msgspec.Struct, frozen=True):
             return None
         return min(self.lcp_tokens, self.prompt_tokens - 1)
 
+    @property
+    def history_tokens(self) -> int | None:
+        """Tokens of the conversation so far that this prompt could hold again: min(prev, P - 1)."""
+        if self.prev_tokens is None or self.prompt_tokens is None:
+            return None
+        return min(self.prev_tokens, self.prompt_tokens - 1)
+
 
 class RequestRecord(msgspec.Struct, frozen=True):
     """One request: who sent it, when things happened, what the engine said, how the cache was judged."""

@@ -65,18 +65,19 @@ def _losses(document: CacheDocument) -> Text:
 
 def _table(document: CacheDocument, width: int) -> Table:
     wide = width >= NARROW_COLUMNS
+    unknown = any(row.unknown for row in document.sessions)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
     table.add_column("session", no_wrap=True, overflow="ellipsis", min_width=12)
-    heads = ["n", "hit", "part", "full", "?", "reused", "lost by\nprompt", "lost by\nengine", "lost"]
-    heads += ["prefill\ntok/s", "decode\ntok/s", "TTFT\nmedian", "TTFT\np95"] if wide else ["TTFT\nmedian"]
+    heads = ["n", "hit", "part", "full", *(["?"] if unknown else []), "reused", "lost by\nprompt", "lost by\nengine"]
+    heads += ["lost"] + (["prefill\ntok/s", "decode\ntok/s", "TTFT\nmedian", "TTFT\np95"] if wide else [])
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for row in document.sessions:
-        table.add_row(*_cells(row, wide))
+        table.add_row(*_cells(row, wide=wide, unknown=unknown))
     return table
 
 
-def _cells(row: SessionRow, wide: bool) -> list[str]:
+def _cells(row: SessionRow, *, wide: bool, unknown: bool) -> list[str]:
     mark = "*" if row.doubtful else ""
     cells = [
         escape(row.name),
@@ -84,15 +85,15 @@ def _cells(row: SessionRow, wide: bool) -> list[str]:
         str(row.hit),
         str(row.partial),
         str(row.full_miss),
-        str(row.unknown),
-        share(row.reuse_efficiency),
+        *([str(row.unknown)] if unknown else []),
+        share(row.history_reused),
         count(row.lost_prompt_side_tokens),
         count(row.lost_engine_side_tokens),
         seconds(row.lost_s) + mark,
     ]
-    speeds = [rate(row.prefill_tokens_per_s) + mark, rate(row.decode_tokens_per_s) + mark] if wide else []
-    p95 = [milliseconds(row.ttft_p95_ns) + mark] if wide else []
-    return [*cells, *speeds, milliseconds(row.ttft_median_ns) + mark, *p95]
+    times = [rate(row.prefill_tokens_per_s), rate(row.decode_tokens_per_s)]
+    times += [milliseconds(row.ttft_median_ns), milliseconds(row.ttft_p95_ns)]
+    return [*cells, *(time + mark for time in times)] if wide else cells
 
 
 def _legend(document: CacheDocument) -> str:
@@ -102,8 +103,9 @@ def _legend(document: CacheDocument) -> str:
     how = f"{'all' if forced == total else f'{forced} of {total}'} replies forced token by token"
     failed = f"; {errors} requests failed" if errors else ""
     return (
-        "n continuations (follow-up requests) · lost in tokens, by the side that lost them: prompt = its text changed, "
-        f"engine = same text, not reused · p95 from {MIN_SAMPLES_P95} samples on · {how}{failed}"
+        "n continuations (follow-up requests) · reused: share of the conversation so far that was not evaluated again · "
+        "lost in tokens, by the side that lost them: prompt = its text changed, engine = same text, not reused · "
+        f"p95 from {MIN_SAMPLES_P95} samples on · {how}{failed}"
     )
 
 

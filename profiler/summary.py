@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from profiler.document import CacheDocument, EngineName, RequestRow, SessionRow, Verdict
 from profiler.records import (
+    CacheVerdict,
     Forcing,
     Guard,
     RequestRecord,
@@ -127,6 +128,7 @@ def _session_row(
         cold=sum(r.verdict.cache_class == "cold" for r in records),
         errors=sum(r.error is not None for r in records),
         reuse_efficiency=_reuse(continuations),
+        history_reused=_share_of(continuations, lambda v: v.history_tokens),
         lost_prompt_side_tokens=_sum(r.verdict.lost_prompt_side_tokens for r in records),
         lost_engine_side_tokens=_sum(r.verdict.lost_engine_side_tokens for r in records),
         lost_prompt_side_s=prompt_s,
@@ -163,7 +165,9 @@ def _request_row(record: RequestRecord, guards: Sequence[Guard]) -> RequestRow:
         tpot_ns=record.tpot_ns,
         prefill_tokens_per_s=record.prefill_tokens_per_s,
         decode_tokens_per_s=record.decode_tokens_per_s,
+        client_prefill_tokens_per_s=record.client_prefill_tokens_per_s,
         engine_decode_tokens_per_s=record.engine_decode_tokens_per_s,
+        decode_disagreement=record.decode_disagreement,
         forcing=record.forcing,
         note=verdict.note,
         guards=tuple(g.code for g in guards),
@@ -188,13 +192,19 @@ def _pooled_rate(
 
 
 def _reuse(records: Iterable[RequestRecord]) -> float | None:
-    """Σ C / Σ min(L, P - 1) over requests where both are known; C beyond L (a warm engine) counts as L."""
-    cached = reusable = 0
+    """Σ C / Σ min(L, P - 1): what the engine made of what it could reuse."""
+    return _share_of(records, lambda verdict: verdict.reusable_tokens)
+
+
+def _share_of(records: Iterable[RequestRecord], whole: Callable[[CacheVerdict], int | None]) -> float | None:
+    """Σ C / Σ whole over requests where both are known; C beyond the whole (a warm engine) counts as the whole."""
+    cached = total = 0
     for verdict in (r.verdict for r in records):
-        if verdict.cached_tokens is not None and verdict.reusable_tokens is not None:
-            cached += min(verdict.cached_tokens, verdict.reusable_tokens)
-            reusable += verdict.reusable_tokens
-    return cached / reusable if reusable else None
+        tokens = whole(verdict)
+        if verdict.cached_tokens is not None and tokens is not None:
+            cached += min(verdict.cached_tokens, tokens)
+            total += tokens
+    return cached / total if total else None
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

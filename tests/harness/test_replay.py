@@ -352,3 +352,17 @@ def test_a_session_of_one_turn() -> None:
     assert record.forcing == "length"
     assert record.evidence.generated_tokens is not None
     assert record.verdict.cache_class == "cold"
+
+
+class Miscounting(Wrapped):
+    def stream(self, request: Request) -> Iterator[Event]:
+        for event in super().stream(request):
+            if isinstance(event, Evidence) and event.prompt_tokens is not None:
+                event = msgspec.structs.replace(event, prompt_tokens=event.prompt_tokens + 7)
+            yield event
+
+
+def test_an_engine_that_counts_other_tokens_than_it_renders_is_not_believed() -> None:
+    records = replayed(Miscounting(), session())
+    assert {record.verdict.cache_class for record in records} == {"unknown"}
+    assert "its own rendering has" in (records[0].verdict.note or "")

@@ -26,9 +26,7 @@ TINY_MODEL = ROOT / "profiles" / "models" / "tiny"
 BUNDLED = {session.name: session for session in bundled_sessions()}
 
 CLOCK = "Current time: "
-APPENDING = tuple(
-    kind for kind in KINDS if kind not in ("reasoning-dropped", "clock-in-system-prompt", "compaction")
-)
+APPENDING = tuple(kind for kind in KINDS if kind not in ("reasoning-dropped", "clock-in-system-prompt", "compaction"))
 """Kinds whose messages only ever grow within a conversation."""
 BUNDLED_TURNS = {
     "append-only": 16,
@@ -78,9 +76,7 @@ def others(draw: st.DrawFn, kinds: tuple[str, ...]) -> Recipe:
 
 def recipes(*kinds: str) -> st.SearchStrategy[Recipe]:
     """The bundled sessions of some kinds (of all, if none is named), and others of the same kinds."""
-    bundled = [
-        Recipe(kind, BUNDLED[kind].seed or 0, len(BUNDLED[kind].turns), 1.0) for kind in kinds or KINDS
-    ]
+    bundled = [Recipe(kind, BUNDLED[kind].seed or 0, len(BUNDLED[kind].turns), 1.0) for kind in kinds or KINDS]
     return st.sampled_from(bundled) | others(kinds or KINDS)
 
 
@@ -112,9 +108,7 @@ def without_reasoning(message: dict[str, Any]) -> dict[str, Any]:
 def run_python(code: str, **environment: str) -> str:
     environment["PYTHONPATH"] = str(ROOT)
     command = [sys.executable, "-c", code]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    ).stdout
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 # Files
@@ -169,9 +163,7 @@ def test_the_generator_needs_no_engine() -> None:
 
 @given(recipe=recipes())
 @settings(max_examples=40, deadline=None)
-def test_a_generated_session_can_be_written_and_read(
-    recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_generated_session_can_be_written_and_read(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> None:
     session = recipe.session
     path = tmp_path_factory.mktemp("session") / "s.jsonl"
     write_session(session, path)
@@ -350,8 +342,7 @@ def rendered(turn: Turn) -> str:
     for message in turn.messages[1:]:
         functions = [call["function"] for call in message.get("tool_calls", ())]
         calls = "".join(
-            f'\n<tool_call>\n{{"name": "{f["name"]}", "arguments": {f["arguments"]}}}\n</tool_call>'
-            for f in functions
+            f'\n<tool_call>\n{{"name": "{f["name"]}", "arguments": {f["arguments"]}}}\n</tool_call>' for f in functions
         )
         text += f"<|im_start|>{message['role']}\n{message['content']}{calls}<|im_end|>\n"
     return text + "<|im_start|>assistant\n"

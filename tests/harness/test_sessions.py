@@ -39,9 +39,7 @@ names = st.text(min_size=1, max_size=20)
 
 
 @st.composite
-def messages(
-    draw: st.DrawFn, roles: tuple[str, ...] = ("system", "user", "assistant", "tool")
-) -> dict[str, Any]:
+def messages(draw: st.DrawFn, roles: tuple[str, ...] = ("system", "user", "assistant", "tool")) -> dict[str, Any]:
     content = draw(st.none() | st.text() | st.just([{"type": "text", "text": "part"}]))
     items = [("role", draw(st.sampled_from(roles))), ("content", content), *draw(extra_keys).items()]
     return dict(draw(st.permutations(items)))
@@ -170,9 +168,7 @@ BAD_LINES: dict[str, tuple[list[object], int, str]] = {
 
 
 @pytest.mark.parametrize(("lines", "line", "says"), BAD_LINES.values(), ids=BAD_LINES)
-def test_a_bad_line_is_named_with_its_number(
-    tmp_path: Path, lines: list[object], line: int, says: str
-) -> None:
+def test_a_bad_line_is_named_with_its_number(tmp_path: Path, lines: list[object], line: int, says: str) -> None:
     path = write_lines(tmp_path / "bad.jsonl", *lines)
     with pytest.raises(SessionError) as caught:
         read_session(path)
@@ -198,9 +194,7 @@ def test_a_bad_line_is_named_with_its_number(
         (b"\x00", "invalid JSON"),
     ],
 )
-def test_a_line_that_is_not_json_is_named_with_its_number(
-    tmp_path: Path, second_line: bytes, says: str
-) -> None:
+def test_a_line_that_is_not_json_is_named_with_its_number(tmp_path: Path, second_line: bytes, says: str) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_bytes(json.dumps(HEADER).encode() + b"\n" + second_line + b"\n" + json.dumps(TURN).encode())
     with pytest.raises(SessionError, match=says) as caught:
@@ -234,9 +228,7 @@ def test_a_missing_file_and_a_folder_cannot_be_read(tmp_path: Path) -> None:
 
 
 @given(data=st.binary(max_size=200))
-def test_no_bytes_raise_anything_but_a_session_error(
-    data: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_no_bytes_raise_anything_but_a_session_error(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("session") / "s.jsonl"
     path.write_bytes(data)
     with pytest.raises(SessionError):
@@ -244,9 +236,7 @@ def test_no_bytes_raise_anything_but_a_session_error(
 
 
 @given(value=st.dictionaries(st.sampled_from(["conversation", "request", "reply"]), json_values))
-def test_no_json_raises_anything_but_a_session_error(
-    value: object, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_no_json_raises_anything_but_a_session_error(value: object, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write_lines(tmp_path_factory.mktemp("session") / "s.jsonl", HEADER, value)
     with pytest.raises(SessionError) as caught:
         read_session(path)

@@ -1,0 +1,77 @@
+# Each target sets up what it needs on a fresh machine, once, in .venv; what is set up works without a network.
+# Needs Python >= 3.11 with venv; `make test` also a C compiler (gcc, cmake), because it builds one engine from source.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+DEFINITIONS := pyproject.toml constraints.txt
+# An environment does not survive a move (its scripts and the editable install hold absolute paths), so the stamps
+# carry the place: in a moved or copied clone they are missing, and the environment is made anew.
+PLACE := $(shell printf '%s' '$(CURDIR)' | cksum | cut -d ' ' -f 1)
+MADE := $(VENV)/.made-$(PLACE)
+RUNS := $(VENV)/.runs-$(PLACE)
+DEVELOPS := $(VENV)/.develops-$(PLACE)
+TESTS := $(VENV)/.tests-$(PLACE)
+
+.PHONY: help demo test lint types check docs bench format clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+demo: $(RUNS)  ## measure the bundled tiny model on llama-server: about a minute, compiles nothing
+	@$(VENV)/bin/dyno demo
+
+test: $(TESTS)  ## the tests, on real engines; ARGS="-k verdict" goes to pytest
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(DEVELOPS)  ## ruff: rules and format
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+
+# With every engine installed: whether one is there changes what its types are.
+types: $(TESTS)  ## mypy and pyright, both strict
+	@$(PY) -m mypy
+	@$(PY) -m pyright --pythonpath $(PY)
+
+check: lint types  ## lint and types
+
+docs: $(DEVELOPS)  ## whether README and docs/ say what the program does
+	@$(PY) -m pytest -q tests/test_docs.py
+
+bench: $(DEVELOPS)  ## what dyno itself costs
+	@for file in benchmarks/[a-z]*.py; do \
+	  name=$$(basename "$$file" .py); echo "== $$name"; $(PY) -m "benchmarks.$$name" || exit 1; done
+
+format: $(DEVELOPS)  ## ruff: sort imports, format
+	@$(PY) -m ruff check --fix-only --select I
+	@$(PY) -m ruff format
+
+clean:  ## remove the environment, caches and built packages; runs/ stays
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(MADE):
+	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
+	  "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	  python=; done; \
+	[ -n "$$python" ] || { \
+	  echo 'no Python >= 3.11 with venv and pip found (tried python3.13, 3.12, 3.11, python3);' >&2; \
+	  echo 'install one (on Debian also python3-venv), or name it: make PYTHON=/path/to/python3' >&2; exit 1; }; \
+	echo "== .venv with $$("$$python" --version)"; "$$python" -m venv --clear $(VENV)
+	@touch $@
+
+$(RUNS): $(MADE) $(DEFINITIONS)
+	@echo '== dyno and llama-server, prebuilt (once)'
+	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[llama-server]'
+	@touch $@
+
+$(DEVELOPS): $(MADE) $(DEFINITIONS)
+	@echo '== dyno, llama-server and the tools of development, prebuilt (once)'
+	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[dev,llama-server]'
+	@touch $(RUNS) $@
+
+$(TESTS): $(DEVELOPS)
+	@echo '== llama-cpp-python, compiled from source (once; about 4 minutes on 2 cores)'
+	@$(PIP) install -c constraints.txt -e '.[llama-cpp]' || { \
+	  echo 'the build failed: it needs gcc and g++ (or clang); its log is above' >&2; exit 1; }
+	@touch $@
