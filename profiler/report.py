@@ -103,7 +103,7 @@ def _legend(document: CacheDocument) -> str:
     how = f"{'all' if forced == total else f'{forced} of {total}'} replies forced token by token"
     failed = f"; {errors} requests failed" if errors else ""
     return (
-        "n continuations (follow-up requests) · reused: share of the conversation so far that was not evaluated again · "
+        "n continuations (later requests) · reused: share of the conversation so far that was not evaluated again · "
         "lost in tokens, by the side that lost them: prompt = its text changed, engine = same text, not reused · "
         f"p95 from {MIN_SAMPLES_P95} samples on · {how}{failed}"
     )

@@ -14,6 +14,7 @@ from backends.base import (
     EngineDied,
     EngineFault,
     Event,
+    Evidence,
     Facts,
     Forced,
     JsonObject,
