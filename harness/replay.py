@@ -141,7 +141,7 @@ def _prepare(engine: Engine, request: Request, turn: Turn) -> tuple[Request, Pro
 
 
 def _checked(measured: Measurement, prompt: Prompt | None) -> Measurement:
-    """An engine that counts other prompt tokens than it renders (images, say) contradicts itself: L and C do not fit."""
+    """An engine that counts other prompt tokens than it renders (images, say) contradicts itself: no L fits its C."""
     said = measured.evidence.prompt_tokens
     if prompt is None or said is None or said == len(prompt.token_ids) or measured.evidence.conflict:
         return measured

@@ -118,6 +118,9 @@ def _warnings(document: CacheDocument) -> Text:
         lines.append(f"* {doubtful} requests were measured {why}: their times are doubtful")
     lines += [f"* {guard.text}" for guard in document.doubts]
     lines += [f"! {note}" for note in document.notes]
+    warm = sum(r.cache_class == "unknown" and r.turn == 0 and bool(r.cached_tokens) for r in document.requests)
+    if warm:
+        lines.append(f"! {warm} sessions found a cache from before this run: --cold starts them cold")
     failed = [r for r in document.requests if r.error]
     lines += [f"! {r.session} turn {r.turn + 1}: {r.error}" for r in failed[:3]]
     if len(failed) > 3:

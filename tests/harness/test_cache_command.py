@@ -16,6 +16,8 @@ import jsonschema
 import psutil
 import pytest
 
+from backends.workers.server_process import Options, ServerProcess
+
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "profiles" / "models" / "tiny" / "tiny-f16.gguf"
 SERVER = f"llama-server:{TINY}?ctx=32768&threads=1"
@@ -166,6 +168,25 @@ def test_context_overflow_is_recorded_and_the_run_goes_on(tmp_path: Path) -> Non
     assert failed
     assert all(r["error"].startswith("ContextOverflow") for r in failed)
     assert {r["session"] for r in value["requests"]} == {"append-only", "title-call"}
+
+
+@pytest.mark.engine
+def test_a_server_that_is_warm_is_noticed_and_cold_starts_cold(tmp_path: Path) -> None:
+    server = ServerProcess.launch(str(TINY), Options(ctx=16384, threads=1))
+    try:
+        target = f"llama-server:{server.url}/v1"
+        for arguments, first, said in (
+            ((), "cold", False),
+            ((), "unknown", True),
+            (("--cold",), "cold", False),
+        ):
+            _, out, _ = dyno("cache", target, "-s", "title-call", *arguments, cwd=tmp_path)
+            assert ("found a cache from before this run" in out) is said
+            value = document(dyno("report", "--json", cwd=tmp_path)[1])
+            assert value["requests"][0]["class"] == first
+            assert value["sessions"][0]["hit"] == 8
+    finally:
+        server.close()
 
 
 def running_engine(process: subprocess.Popen[str]) -> psutil.Process:
