@@ -7,6 +7,7 @@ Command modules keep their own imports inside the function: `--help` must not lo
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -20,14 +21,36 @@ __all__ = ["app", "main"]
 
 USAGE, ENVIRONMENT, INTERRUPTED = 2, 3, 130
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"dyno {version('llmdyno')}")
+        except PackageNotFoundError:
+            print("dyno, run from its source")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="dyno",
-    help="Put a local model under agent work and see where its prompt cache, and with it your time, is lost.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Put a local model under agent work and see where its prompt cache, and with it your time, is lost."""
+
+
 for command in (cache, demo, doctor, report, sessions):
     app.command()(command)
 
