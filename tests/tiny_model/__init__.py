@@ -1,0 +1,1 @@
+"""The bundled tiny model: how it is made, measured and checked. No product code imports it."""
