@@ -12,7 +12,7 @@ import typer
 from harness.cli.cache import JSON_HELP, RUNS_HELP
 
 CONTEXT_TOKENS = 32768
-SEED, TURNS, SCALE = 7, 8, 0.5
+SEED, TURNS, SCALE = 7, 6, 0.5
 """The bundled kinds of sessions, shortened so that two cores are done in a minute."""
 LEFT_OUT = ("append-only-long",)
 
