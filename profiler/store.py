@@ -55,6 +55,7 @@ __all__ = [
     "RunWriter",
     "StoreError",
     "StoredRun",
+    "UnknownRun",
     "find_run",
     "list_runs",
     "new_run_id",
@@ -87,6 +88,10 @@ class StoredRun(msgspec.Struct, frozen=True):
     anchors: tuple[AnchorSample, ...]
     closed: RunClosed | None
     notes: tuple[str, ...] = ()
+
+
+class UnknownRun(StoreError):
+    """A name that means no stored run, or several."""
 
 
 class _Schema(msgspec.Struct, frozen=True):
@@ -219,7 +224,7 @@ def find_run(root: Path, name: str) -> Path:
     """The folder of the run that `name` means: its id, a prefix that only it has, its path, or `latest`.
 
     Raises:
-        StoreError: none or several runs are meant; lists the nearest or the most recent ids.
+        UnknownRun: none or several runs are meant; lists the nearest or the most recent ids.
     """
     by_id = {path.name: path for path in list_runs(root)}
     if name in by_id:
@@ -233,13 +238,13 @@ def find_run(root: Path, name: str) -> Path:
         return by_id[begun[0]]
     if begun:
         hint = f"write more of the id: {', '.join(begun[-_SHOWN:])}"
-        raise StoreError(f"{len(begun)} runs begin with {name!r}", hint=hint)
+        raise UnknownRun(f"{len(begun)} runs begin with {name!r}", hint=hint)
     if not by_id:
-        raise StoreError(f"no runs in {root}", hint="every command that measures makes one: try dyno demo")
+        raise UnknownRun(f"no runs in {root}", hint="every command that measures makes one: try dyno demo")
     near = get_close_matches(name, by_id, _SHOWN)
     recent = ", ".join(list(reversed(by_id))[:_SHOWN])
     hint = f"did you mean {', '.join(near)}?" if near else f"most recent: {recent}"
-    raise StoreError(f"no run {name!r} in {root}", hint=hint)
+    raise UnknownRun(f"no run {name!r} in {root}", hint=hint)
 
 
 def _lines(file: Path, record: type[Any]) -> Appender:

@@ -73,9 +73,9 @@ def _exit_code(error: Exception) -> int | None:
     """The exit code of an error of ours; `None` for a fault of dyno, which keeps its traceback."""
     from backends.base import EngineError, TargetError
     from harness.sessions import SessionError
-    from profiler.store import StoreError
+    from profiler.store import StoreError, UnknownRun
 
-    if isinstance(error, TargetError | SessionError):
+    if isinstance(error, TargetError | SessionError | UnknownRun):
         return USAGE
     return ENVIRONMENT if isinstance(error, EngineError | StoreError) else None
 

@@ -118,11 +118,11 @@ def test_report_shows_verdict_table_and_place(tmp_path: Path) -> None:
         (["cache", "scripted:", "-s", "none.jsonl"], 2, "none.jsonl"),
         (["cache", "scripted:", "--repeat", "0"], 2, "repeat"),
         (["cache", "scripted:", "--runs", "broken.gguf"], 3, "broken.gguf"),
-        (["report", "nothing-here"], 3, "no runs in runs"),
+        (["report", "nothing-here"], 2, "no runs in runs"),
         (["sessions", "--write", "x", "--kind", "clok-in-system-prompt"], 2, "did you mean clock-in-system-prompt"),
         (["sessions", "--write", "x", "--turns", "3"], 2, "too few"),
         (["sessions", "--write", "broken.gguf"], 2, "broken.gguf"),
-        (["report"], 3, "run"),
+        (["report"], 2, "no runs in runs"),
     ],
 )
 def test_bad_input_is_one_clear_error(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
