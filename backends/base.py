@@ -5,8 +5,8 @@ An adapter is one file beside this one, found by its name (`backends.load`). It 
 * `Options`: a frozen `msgspec.Struct`, the launch settings that `Target.options` may hold, with defaults;
 * `open_engine(target) -> Engine`.
 
-What an engine can do beyond `Engine` it offers through the small protocols below (`Forcer`, `Resetter`, `KeepsTime`);
-callers ask for the ability, never for an engine by name.
+What an engine can do beyond `Engine` it offers through the small protocols below (`Forcer`, `Resetter`, `LogsLoad`,
+`KeepsTime`); callers ask for the ability, never for an engine by name.
 
 Errors. Adapters raise only these; foreign errors are renamed at this boundary.
 
@@ -263,6 +263,15 @@ class Resetter(Protocol):
 
     def reset(self) -> None:
         """Forget every cached prompt; the next request is cold."""
+        ...
+
+
+@runtime_checkable
+class LogsLoad(Protocol):
+    """An engine that keeps what it logged while it loaded: the only place where it names the sizes of its buffers."""
+
+    def load_log(self) -> str:
+        """The log from the launch until the engine was ready; empty for one that was not launched here."""
         ...
 
 

@@ -181,7 +181,7 @@ def resolve(options: Options, header: GgufHeader) -> Settings:
 
 
 class LlamaCpp:
-    """A loaded model. Offers `Forcer` and `Resetter`.
+    """A loaded model. Offers `Forcer`, `Resetter` and `LogsLoad`.
 
     Every generated id is in `Delta.token_ids`, an end token in a delta without text; all but the last are in
     the cache.
@@ -255,6 +255,10 @@ class LlamaCpp:
     def pids(self) -> tuple[int, ...]:
         """The worker: the model's memory is all its own."""
         return (self._worker.pid,)
+
+    def load_log(self) -> str:
+        """What llama.cpp logged while it loaded; empty after `close`."""
+        return self._worker.load_log()
 
     def close(self) -> None:
         """End the worker. May be called twice."""

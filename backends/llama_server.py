@@ -193,6 +193,10 @@ class LlamaServer:
         """The server's process: the one we started, or the one that listens at a loopback address."""
         return self._process.pids() if self._process else self._listeners
 
+    def load_log(self) -> str:
+        """What the server logged until it was ready; empty for one that was not launched here."""
+        return self._process.load_log() if self._process else ""
+
     def close(self) -> None:
         """Close the connection and end a server that was launched here."""
         self._http.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from profiler.records import CacheClass, Forcing, Guard, Machine
+from profiler.residency_records import GpuSource, LoadSizes, MemorySource
 
 
 class EngineName(msgspec.Struct, frozen=True):
@@ -106,8 +107,63 @@ class RequestRow(msgspec.Struct, frozen=True):
     error: str | None
 
 
+class Level(msgspec.Struct, frozen=True):
+    """A size over the samples of a session, bytes: the highest, the median of the last third, and how much more that is
+    than the first sample.
+    """
+
+    peak_bytes: int
+    steady_bytes: int
+    growth_bytes: int
+
+
+class ResidencyRow(msgspec.Struct, frozen=True):
+    """Memory and energy of one session over all its repeats; what was not measured is `None`.
+
+    `energy_j_per_dispatch` is the energy of the GPUs that the engine uses, whole boards with what they take idle, from
+    the first request of a replay to the end of its last, divided by the replays; `energy_j_per_generated_token` divides
+    it by the tokens generated.
+    """
+
+    session: str
+    samples: int
+    must_have: Level | None
+    file: Level | None
+    rss: Level | None
+    swap: Level | None
+    gpu: Level | None
+    energy_j_per_dispatch: float | None
+    energy_j_per_generated_token: float | None
+
+
+class Residency(msgspec.Struct, frozen=True):
+    """Where the memory of the engine went. `reason` says why there are no figures, where there are none.
+
+    `must_have` memory cannot be dropped, `file` pages can (weights mapped from the model file); `source` and
+    `gpu_sources` say how they were found (`ResidencySample`, `GpuReading`). `load` is what the engine says it
+    allocated. The peaks are over the whole run, `worst_lateness_ns` is how late the sampler was at worst.
+    """
+
+    reason: str | None
+    source: MemorySource | None
+    load: LoadSizes | None
+    samples: int
+    worst_lateness_ns: int | None
+    must_have_peak_bytes: int | None
+    file_peak_bytes: int | None
+    rss_peak_bytes: int | None
+    swap_peak_bytes: int | None
+    gpu_peak_bytes: int | None
+    gpu_sources: tuple[GpuSource, ...]
+    gpu_power_peak_w: float | None
+    sessions: tuple[ResidencyRow, ...]
+
+
 class CacheDocument(msgspec.Struct, frozen=True):
-    """A cache run: what ran, the verdict, a row per session and per request, and what to doubt."""
+    """A cache run: what ran, the verdict, a row per session and per request, and what to doubt.
+
+    `residency` is `None` for a simulated engine, which has no memory of its own, and for runs from before it was kept.
+    """
 
     schema: int
     run: str
@@ -120,3 +176,4 @@ class CacheDocument(msgspec.Struct, frozen=True):
     requests: tuple[RequestRow, ...]
     doubts: tuple[Guard, ...]
     notes: tuple[str, ...] = ()
+    residency: Residency | None = None

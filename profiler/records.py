@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from backends.base import DeltaKind, Evidence, Facts
+from profiler.residency_records import LoadSizes
 
 SCHEMA = 1
 """Version of every stored record. History: 1, the first one."""
@@ -211,7 +212,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class RunInfo(msgspec.Struct, frozen=True):
-    """What a run was: everything that must be equal for two runs to be compared."""
+    """What a run was: everything that must be equal for two runs to be compared; and what the engine loaded."""
 
     run_id: str
     command: str
@@ -221,6 +222,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     machine: Machine
     versions: dict[str, str]
     settings: dict[str, Any]
+    load: LoadSizes | None = None
     schema: int = SCHEMA
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from profiler.document import CacheDocument, SessionRow
+from profiler.report_memory import memory_lines
 from profiler.summary import MIN_SAMPLES_P95
 
 NARROW_COLUMNS = 100
@@ -34,7 +35,8 @@ def print_document(document: CacheDocument, path: Path, *, json_output: bool, ou
 
 def render(document: CacheDocument, path: Path, width: int) -> RenderableType:
     """The report as something rich can print in `width` columns."""
-    parts: list[RenderableType] = [Text(), _verdict(document), _losses(document), Text()]
+    parts: list[RenderableType] = [Text(), _verdict(document), _losses(document)]
+    parts += [Text(line) for line in memory_lines(document.residency)] + [Text()]
     if document.sessions:
         parts += [_table(document, width), Text(_legend(document), style="dim")]
     parts += [_warnings(document), Text(_where(document, path), style="dim")]

@@ -4,6 +4,7 @@
     requests.jsonl  RequestRecord   first line {"schema": 1, "holds": …}, then one record a line,
     guards.jsonl    GuardSample     each written whole by one `write` as soon as it exists
     anchors.jsonl   AnchorSample
+    residency.jsonl ResidencySample
     bodies.zst      raw request bodies, one compressed stream, flushed after each (`profiler.run_files`)
     closed.json     RunClosed, by rename; a killed run has none
 
@@ -28,15 +29,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from profiler.records import (
-    SCHEMA,
-    AnchorSample,
-    Failure,
-    GuardSample,
-    RequestRecord,
-    RunClosed,
-    RunInfo,
-)
+from profiler.records import SCHEMA, AnchorSample, Failure, GuardSample, RequestRecord, RunClosed, RunInfo
+from profiler.residency_records import ResidencySample
 from profiler.run_files import (
     Appender,
     BodyWriter,
@@ -87,6 +81,7 @@ class StoredRun(msgspec.Struct, frozen=True):
     anchors: tuple[AnchorSample, ...]
     closed: RunClosed | None
     notes: tuple[str, ...] = ()
+    residency: tuple[ResidencySample, ...] = ()
 
 
 class _Schema(msgspec.Struct, frozen=True):
@@ -105,6 +100,7 @@ class RunWriter:
         self._requests = _lines(path / "requests.jsonl", RequestRecord)
         self._guards = _lines(path / "guards.jsonl", GuardSample)
         self._anchors = _lines(path / "anchors.jsonl", AnchorSample)
+        self._residency = _lines(path / "residency.jsonl", ResidencySample)
         self._bodies = BodyWriter(path / "bodies.zst")
 
     @classmethod
@@ -144,6 +140,11 @@ class RunWriter:
         with self._writing("anchors.jsonl"):
             self._anchors.append(encode(sample) + b"\n")
 
+    def residency(self, sample: ResidencySample) -> None:
+        """Append what the memory sampler saw. Raises StoreError as `request` does."""
+        with self._writing("residency.jsonl"):
+            self._residency.append(encode(sample) + b"\n")
+
     def close(self, status: Status, error: Failure | None = None) -> None:
         """End the run. A second call changes nothing: the first status stands.
 
@@ -154,7 +155,7 @@ class RunWriter:
             if not self._open:
                 return
             self._open = False
-            for appender in (self._requests, self._guards, self._anchors):
+            for appender in (self._requests, self._guards, self._anchors, self._residency):
                 appender.close()
             self._bodies.close()
             closed = RunClosed(ended_unix_ns=self._clock(), status=status, error=error)
@@ -185,9 +186,12 @@ def read_run(path: Path) -> StoredRun:
         requests, request_notes = _read_lines(path / "requests.jsonl", RequestRecord)
         guards, guard_notes = _read_lines(path / "guards.jsonl", GuardSample)
         anchors, anchor_notes = _read_lines(path / "anchors.jsonl", AnchorSample)
+        # Runs from before it was kept have no such file, and have lost nothing.
+        memory = path / "residency.jsonl"
+        residency, memory_notes = _read_lines(memory, ResidencySample) if memory.exists() else ((), ())
         closed, closed_notes = _read_closed(path / "closed.json")
-    notes = (*request_notes, *guard_notes, *anchor_notes, *closed_notes)
-    return StoredRun(info, requests, guards, anchors, closed, notes)
+    notes = (*request_notes, *guard_notes, *anchor_notes, *memory_notes, *closed_notes)
+    return StoredRun(info, requests, guards, anchors, closed, notes, residency)
 
 
 def read_bodies(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from profiler.document import CacheDocument, EngineName, RequestRow, SessionRow, Verdict
+from profiler.document import CacheDocument, EngineName, RequestRow, Residency, SessionRow, Verdict
 from profiler.records import (
     CacheVerdict,
     Forcing,
@@ -36,6 +36,7 @@ def summarise(
     doubts: tuple[Guard, ...] = (),
     notes: tuple[str, ...] = (),
     closed: RunClosed | None = None,
+    residency: Residency | None = None,
 ) -> CacheDocument:
     """The document of a run, also of an unfinished one. `guards` says what to doubt, by request id."""
     guards = guards or {}
@@ -56,6 +57,7 @@ def summarise(
         requests=tuple(_request_row(r, guards.get(r.request_id, ())) for r in records),
         doubts=doubts,
         notes=notes,
+        residency=residency,
     )
 
 

@@ -38,6 +38,8 @@ MAY_WRITE_IN_PROFILER = ("profiler/store.py", "profiler/run_files.py")
 MAY_READ_CLOCKS = {
     "profiler/measure.py": "stamps the requests",
     "profiler/guards.py": "samples the machine at an interval",
+    "profiler/residency.py": "samples memory at an interval",
+    "profiler/residency_linux.py": "measures what its own reading costs",
     "profiler/store.py": "dates the end of a run",
     "harness/cli/cache_run.py": "dates a run",
     "harness/replay.py": "dates each request",

@@ -72,6 +72,7 @@ class Worker:
         self._reader = FrameReader(self._output.fileno())
         self._serial = 0
         self._under_way: int | None = None
+        self._loaded_at = 0
 
     @property
     def pid(self) -> int:
@@ -101,11 +102,13 @@ class Worker:
             LaunchError: the engine could not be loaded, or ended while it was; with its last log lines.
         """
         try:
-            return self.ask(order, expected)
+            answer = self.ask(order, expected)
         except EngineDied as error:
             raise LaunchError(f"engine {self._engine} did not start: {error}", hint=error.hint) from error
         except LaunchError as error:
             raise LaunchError(str(error), hint=error.hint or self.trouble()) from error
+        self._loaded_at = os.fstat(self._log.fileno()).st_size
+        return answer
 
     def generate(self, request: Request) -> Generator[Began | Piece | Ended, None, None]:
         """Serve a request. Closing the iterator early ends the generation, and waits until it has ended.
@@ -145,6 +148,12 @@ class Worker:
         said = self._log_tail()
         grave = [line for line in said if any(word in line.lower() for word in _TROUBLE)]
         return " | ".join((grave or said)[-lines:]) or None
+
+    def load_log(self) -> str:
+        """The native log up to when the engine was loaded; empty after `close`."""
+        if self._log.closed:
+            return ""
+        return os.pread(self._log.fileno(), self._loaded_at, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
         """End the worker and wait for it. May be called twice."""

@@ -160,6 +160,7 @@ class ServerProcess:
         self._process = process
         self._log = log
         self._folder = folder
+        self._loaded_at = 0
 
     @classmethod
     def launch(cls, model: str, options: Options) -> ServerProcess:
@@ -196,6 +197,7 @@ class ServerProcess:
         server = cls(process, f"http://127.0.0.1:{port}", log, folder, build)
         try:
             server._wait_until_ready(options.startup_timeout_s)
+            server._loaded_at = server.log_size()
         except BaseException:
             server.close()
             raise
@@ -240,6 +242,13 @@ class ServerProcess:
             if b"stop processing" in data or time.monotonic() > deadline:
                 return data.decode("utf-8", "replace")
             time.sleep(0.001)
+
+    def load_log(self) -> str:
+        """The log up to when the server was ready; empty after `close`."""
+        if not self._log.exists():
+            return ""
+        with self._log.open("rb") as file:
+            return file.read(self._loaded_at).decode("utf-8", "replace")
 
     def last_words(self) -> str:
         """The last error lines of the log, or its last lines, in one line."""

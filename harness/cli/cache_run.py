@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,14 +17,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from backends import open_engine, parse_target
-from backends.base import Engine, EngineError, KeepsTime
+from backends.base import Engine, EngineError, Facts, KeepsTime, LogsLoad
 from harness.replay import Plan, replay
 from harness.sessions import Session, SessionError, bundled_sessions, read_session
 from profiler.document import CacheDocument
 from profiler.guards import Watcher, drift, judge
+from profiler.load_log import load_sizes
 from profiler.machine import machine, versions
 from profiler.records import Failure, RequestRecord, RunInfo
 from profiler.report import print_document
+from profiler.residency import MemorySampler, ReadsGpus
+from profiler.residency_nvidia import open_gpus
+from profiler.residency_summary import summarise_residency
 from profiler.store import RunWriter, new_run_id, read_run
 from profiler.summary import summarise
 
@@ -83,11 +88,11 @@ def run_cache(run: CacheRun) -> None:
         KeyboardInterrupt: likewise after Ctrl-C.
     """
     target = parse_target(run.target)
-    with closing(open_engine(target)) as engine:
+    with _gpus() as gpus_of, closing(open_engine(target)) as engine:
         info = _info(run, engine)
         writer = RunWriter.create(run.runs, info)
         try:
-            _measure(run, engine, writer)
+            _measure(run, engine, writer, gpus_of(info.facts))
         except KeyboardInterrupt:
             writer.close("interrupted")
             raise
@@ -111,6 +116,7 @@ def document_of(path: Path) -> CacheDocument:
         doubts=drift(stored.anchors),
         notes=stored.notes,
         closed=stored.closed,
+        residency=summarise_residency(stored.info, stored.requests, stored.residency),
     )
 
 
@@ -119,16 +125,32 @@ def _window(record: RequestRecord) -> tuple[int, int]:
     return stamps.sent_ns, stamps.done_ns or stamps.last_delta_ns or stamps.sent_ns
 
 
-def _measure(run: CacheRun, engine: Engine, writer: RunWriter) -> None:
+def _measure(run: CacheRun, engine: Engine, writer: RunWriter, gpus: ReadsGpus | None) -> None:
     plan = Plan(run.sessions, run.repeat, nonce=secrets.token_hex(8) if run.cold else None)
-    # Simulated time has no machine to watch: its stamps are on another clock.
-    watcher = None if isinstance(engine, KeepsTime) else Watcher(engine.pids, writer.guard)
-    with watcher or nullcontext(), _progress(plan) as advance:
+    # Simulated time has no machine to watch, and no memory: its stamps are on another clock.
+    simulated = isinstance(engine, KeepsTime)
+    watcher = None if simulated else Watcher(engine.pids, writer.guard)
+    sampler = None if simulated else MemorySampler(engine.pids, writer.residency, gpus=gpus)
+    with watcher or nullcontext(), sampler or nullcontext(), _progress(plan) as advance:
         for record, body in replay(engine, plan, on_anchor=writer.anchor):
             writer.request(record, body)
             advance(record)
     if watcher is not None and watcher.error is not None:
         print(f"dyno: the machine was not watched to the end: {watcher.error}", file=sys.stderr)
+    if sampler is not None and sampler.error is not None:
+        print(f"dyno: memory was not sampled to the end: {sampler.error}", file=sys.stderr)
+
+
+@contextmanager
+def _gpus() -> Generator[Callable[[Facts], ReadsGpus | None]]:
+    """What reads the GPUs for an engine, once it is known whether its launch lies after this moment."""
+    gpus = open_gpus()
+    if gpus is None:
+        yield lambda _: None
+        return
+    with closing(gpus):
+        before = gpus.baseline()
+        yield lambda facts: partial(gpus.read, baseline=before if facts.launched else None)
 
 
 @contextmanager
@@ -161,6 +183,7 @@ def _info(run: CacheRun, engine: Engine) -> RunInfo:
         facts=engine.facts(),
         machine=machine(),
         versions=versions(),
+        load=load_sizes(engine.load_log()) if isinstance(engine, LogsLoad) else None,
         settings={
             "repeat": run.repeat,
             "cold": run.cold,

@@ -63,6 +63,24 @@ def write_mamba(path: Path) -> Path:
     return w.finish()
 
 
+def write_wide(path: Path) -> Path:
+    """A dense model with 100 MiB of weights and a cache of 4 KiB a token, so 128 MiB at 32768 tokens (llama)."""
+    width, inner = 256, 8192
+    w = _Writer(path, "llama", layers=4, template=TEMPLATE, width=width, inner=inner, context=32768)
+    w.add_rope_dimension_count(width // 4)
+    w.weight("token_embd", w.words, width)
+    w.ones("output_norm", width)
+    for layer in range(4):
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            w.weight(f"blk.{layer}.{name}", width, width)
+        w.weight(f"blk.{layer}.ffn_gate", inner, width)
+        w.weight(f"blk.{layer}.ffn_up", inner, width)
+        w.weight(f"blk.{layer}.ffn_down", width, inner)
+        w.ones(f"blk.{layer}.attn_norm", width)
+        w.ones(f"blk.{layer}.ffn_norm", width)
+    return w.finish()
+
+
 def write_unknown(path: Path) -> Path:
     """A whole file of an architecture that no engine knows."""
     w = _Writer(path, "dynosaur", layers=1, template=TEMPLATE)
@@ -73,16 +91,26 @@ def write_unknown(path: Path) -> Path:
 class _Writer(GGUFWriter):
     """A GGUF writer with a vocabulary of bytes and seeded random weights."""
 
-    def __init__(self, path: Path, architecture: str, *, layers: int, template: str | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        architecture: str,
+        *,
+        layers: int,
+        template: str | None,
+        width: int = _WIDTH,
+        inner: int = _INNER,
+        context: int = 8192,
+    ) -> None:
         super().__init__(path, architecture)
         self._to = path
         self._random = np.random.default_rng(0)
         self.add_name(f"random-{architecture}")
-        self.add_context_length(8192)
-        self.add_embedding_length(_WIDTH)
+        self.add_context_length(context)
+        self.add_embedding_length(width)
         self.add_block_count(layers)
         recurrent = architecture == "mamba"
-        self.add_feed_forward_length(0 if recurrent else _INNER)
+        self.add_feed_forward_length(0 if recurrent else inner)
         self.add_head_count(0 if recurrent else 4)
         self.add_head_count_kv(4)
         self.add_layer_norm_rms_eps(1e-5)

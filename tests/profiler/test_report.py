@@ -13,6 +13,8 @@ from rich.console import Console
 from profiler.document import CacheDocument
 from profiler.records import Failure, Guard, RunClosed
 from profiler.report import count, milliseconds, print_document, rate, render, seconds, share
+from profiler.residency_records import ResidencySample
+from profiler.residency_summary import summarise_residency
 from profiler.summary import summarise
 from tests.profiler.test_summary import CLOCK, COLD, HIT, INFO, LOST, request
 
@@ -91,6 +93,14 @@ def test_json_is_the_document() -> None:
     assert value["run"] == "r1"
     assert value["requests"][0]["class"] == "cold"
     assert msgspec.json.decode(out.getvalue(), type=CacheDocument) == DOCUMENT
+
+
+def test_memory_stands_under_the_losses() -> None:
+    remote = [ResidencySample(at_ns=1, lateness_ns=0, processes=0, source=None)]
+    document = summarise(INFO, [HIT] * 12, residency=summarise_residency(INFO, [HIT], remote))
+    lines = [line for line in shown(document).splitlines() if line.strip()]
+    assert lines[2].startswith("memory not measurable from here")
+    assert not any("memory" in line for line in shown(summarise(INFO, [HIT] * 12)).splitlines())
 
 
 def test_figures() -> None:

@@ -36,6 +36,7 @@ from profiler.records import (
     RunInfo,
     Stamps,
 )
+from profiler.residency_records import ResidencySample
 from profiler.run_files import Appender, BodyWriter
 from profiler.store import (
     RunWriter,
@@ -51,6 +52,7 @@ REPOSITORY = Path(__file__).parents[2]
 GUARD = GuardSample(
     at_ns=5, interval_ns=5, foreign_cpu=0.25, steal=None, swap_in_bytes=0, major_faults=None, lateness_ns=1
 )
+MEMORY = ResidencySample(at_ns=6, lateness_ns=1, processes=1, source="status", must_have_bytes=9)
 ANCHOR = AnchorSample(at_ns=7, prefill_tokens_per_s=300.5, decode_tokens_per_s=None)
 
 
@@ -93,6 +95,7 @@ def written(root: Path, run_id: str = "20261120-124501-k3f9", records: int = 3) 
         writer.request(request_record(i), b"body %d" % i * (i + 1))
         writer.guard(GUARD)
         writer.anchor(ANCHOR)
+        writer.residency(MEMORY)
     return writer
 
 
@@ -131,6 +134,7 @@ def of_this_schema(record: Any) -> st.SearchStrategy[Any]:
     requests=st.lists(st.tuples(values(RequestRecord), st.none() | st.binary(max_size=50)), max_size=4),
     guards=st.lists(values(GuardSample), max_size=4),
     anchors=st.lists(values(AnchorSample), max_size=4),
+    residency=st.lists(values(ResidencySample), max_size=4),
     end=st.none() | of_this_schema(RunClosed),
 )
 def test_every_record_comes_back_as_it_was(
@@ -138,6 +142,7 @@ def test_every_record_comes_back_as_it_was(
     requests: list[tuple[RequestRecord, bytes | None]],
     guards: list[GuardSample],
     anchors: list[AnchorSample],
+    residency: list[ResidencySample],
     end: RunClosed | None,
 ) -> None:
     requests = [(msgspec.structs.replace(r, request_id=n), b) for n, (r, b) in enumerate(requests)]
@@ -150,6 +155,8 @@ def test_every_record_comes_back_as_it_was(
             writer.guard(guard)
         for anchor in anchors:
             writer.anchor(anchor)
+        for sample in residency:
+            writer.residency(sample)
         if end is not None:
             writer.close(end.status, end.error)
         run = read_run(writer.path)
@@ -159,6 +166,7 @@ def test_every_record_comes_back_as_it_was(
     assert run.requests == tuple(record for record, _ in requests)
     assert run.guards == tuple(guards)
     assert run.anchors == tuple(anchors)
+    assert run.residency == tuple(residency)
     assert run.closed == end
     assert run.notes == ()
     assert bodies == [(record.request_id, body) for record, body in requests if body is not None]
@@ -174,7 +182,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_cut_at_any_byte_costs_only_the_record_it_cuts(whole: Path, data: st.DataObject) -> None:
-    names = ["requests.jsonl", "guards.jsonl", "anchors.jsonl", "bodies.zst", "closed.json"]
+    names = ["requests.jsonl", "guards.jsonl", "anchors.jsonl", "residency.jsonl", "bodies.zst", "closed.json"]
     name = data.draw(st.sampled_from(names))
     content = (whole / name).read_bytes()
     kept = data.draw(st.integers(0, len(content) - 1))
@@ -185,7 +193,7 @@ def test_a_cut_at_any_byte_costs_only_the_record_it_cuts(whole: Path, data: st.D
         os.truncate(cut / name, kept)
         run = read_run(cut)
         bodies = list(read_bodies(cut))
-    for field in ("requests", "guards", "anchors"):
+    for field in ("requests", "guards", "anchors", "residency"):
         before, after = getattr(complete, field), getattr(run, field)
         if name == f"{field}.jsonl":
             finished = max(0, content[:kept].count(b"\n") - 1)
@@ -270,6 +278,15 @@ def test_missing_files_and_unreadable_headers_are_noted(whole: Path, tmp_path: P
         "guards.jsonl is missing",
         "anchors.jsonl line 1 is no header",
     ]
+
+
+def test_a_run_from_before_memory_was_sampled_lacks_nothing(whole: Path, tmp_path: Path) -> None:
+    run_path = tmp_path / "run"
+    shutil.copytree(whole, run_path)
+    (run_path / "residency.jsonl").unlink()
+    run = read_run(run_path)
+    assert run.residency == ()
+    assert run.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -399,10 +416,15 @@ def test_close_ends_the_run_once(tmp_path: Path) -> None:
 
 
 def test_every_file_states_its_schema(whole: Path) -> None:
-    for name in ("requests", "guards", "anchors"):
+    holds = {
+        "requests": "RequestRecord",
+        "guards": "GuardSample",
+        "anchors": "AnchorSample",
+        "residency": "ResidencySample",
+    }
+    for name, record in holds.items():
         first = (whole / f"{name}.jsonl").read_bytes().split(b"\n")[0]
-        holds = {"requests": "RequestRecord", "guards": "GuardSample", "anchors": "AnchorSample"}[name]
-        assert msgspec.json.decode(first) == {"schema": 1, "holds": holds}
+        assert msgspec.json.decode(first) == {"schema": 1, "holds": record}
     for name in ("run.json", "closed.json"):
         assert msgspec.json.decode((whole / name).read_bytes())["schema"] == 1
     assert sorted(p.name for p in whole.iterdir()) == [
@@ -411,6 +433,7 @@ def test_every_file_states_its_schema(whole: Path) -> None:
         "closed.json",
         "guards.jsonl",
         "requests.jsonl",
+        "residency.jsonl",
         "run.json",
     ]
 
