@@ -3,7 +3,7 @@
 `smaps_rollup` divides shared pages among those who share them, but walks the page tables: 12 ms a GiB of small pages.
 `status` costs nothing like it, and counts shared pages whole. So the first is read rarely, and the second every time,
 less what it counted too much when both were read last. `smaps_rollup` is closed to other users' processes: theirs is
-`status` alone. Newer kernels keep the counters of `status` per core and may be off by 1 MiB for every four cores or so.
+`status` alone. Newer kernels keep its counters per core, so that it may be off by some dozens of pages a core.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ The driver lists memory by process where it can. In a container it names the hos
 unified memory (GB10, Jetson) it has no figure for the device. So the engine's part is found in this order, and every
 reading says which: its own process ids, the one process that was not there before the launch, what the whole device
 holds more than before. The last counts everybody's growth as the engine's.
+
+Tested against a made NVML; its figures were not compared with a real GPU's yet.
 """
 
 from __future__ import annotations
