@@ -9,9 +9,7 @@ import msgspec
 
 from backends import wire
 from backends.base import (
-    EngineDied,
     EngineError,
-    EngineFault,
     Event,
     Evidence,
     Facts,
@@ -119,16 +117,8 @@ class ChatServer:
         self._connection.close()
 
     def _broken_off(self) -> EngineError:
-        """Some servers end a stream where they should say an error; that is no sign that they are gone."""
         known = self._witness.broken_off() if isinstance(self._witness, Explainer) else None
-        if known is not None:
-            return known
-        try:
-            self._connection.offers("GET", "/v1/models")
-        except EngineError as error:
-            return EngineDied(f"{self._facts.engine} went away before the reply was complete ({error})")
-        name = self._facts.engine
-        return EngineFault(f"{name} ended the stream before the reply was complete", hint="its log may say why")
+        return known or self._connection.broken_off()
 
     def _kept(self, payload: bytes, said: Said) -> JsonObject:
         if not any(mark in payload for mark in self._marks):

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from backends import wire
-from backends.base import EngineDied, EngineFault, JsonObject, RequestRejected, Unreachable
+from backends.base import EngineDied, EngineError, EngineFault, JsonObject, RequestRejected, Unreachable
 from backends.workers.listening import listeners
 
 REFUSED_ACCESS = (401, 403)
@@ -111,6 +111,14 @@ class Connection:
             if response.status_code != 200:
                 raise self._refusal(response.status_code, response.read())
             yield response
+
+    def broken_off(self) -> EngineError:
+        """The error for a stream that ended before its reply: some servers do so where they should say an error."""
+        try:
+            self.offers("GET", "/v1/models")
+        except EngineError as error:
+            return EngineDied(f"{self._name} went away before the reply was complete ({error})")
+        return EngineFault(f"{self._name} ended the stream before the reply was complete", hint="its log may say why")
 
     def pids(self) -> tuple[int, ...]:
         """The process that was started here, or those that listen at a loopback address."""

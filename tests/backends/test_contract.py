@@ -41,6 +41,7 @@ TARGETS = {
     "llama-cpp": f"llama-cpp:{MODEL}?ctx=8192&threads=1",
     "llama-cpp-server": f"llama-cpp-server:{MODEL}?ctx=8192&threads=1",
     "openai": "openai:URL",
+    "anthropic": "anthropic:URL",
 }
 DOCUMENTED = {n for n in engine_names() if recorded.is_documented(RECORDINGS / n)}
 """Servers that cannot run here: their recordings stand for them."""
