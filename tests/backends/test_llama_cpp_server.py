@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import open_engine, parse_target
-from backends.base import Evidence
+from backends.base import Evidence, MissingExtra
 from backends.llama_cpp_server import Options, command_line, evidence_in_log
 from profiler.measure import measure
 from tests.backends.contract import conversation
@@ -67,7 +67,10 @@ def test_every_option_reaches_the_program() -> None:
 
 @pytest.mark.engine
 def test_a_continuation_is_seen_to_reuse() -> None:
-    engine = open_engine(parse_target("llama-cpp-server:profiles/models/tiny/tiny-f16.gguf?ctx=4096&threads=1"))
+    try:
+        engine = open_engine(parse_target("llama-cpp-server:profiles/models/tiny/tiny-f16.gguf?ctx=4096&threads=1"))
+    except MissingExtra as error:
+        pytest.skip(f"{error}: {error.hint}")
     try:
         cold, warm = (measure(engine, conversation("log", max_tokens=4)).evidence for _ in range(2))
     finally:
