@@ -115,7 +115,8 @@ def in_order(served: Served) -> None:
     assert served.stops[0].reason
     tail = kinds[max((i for i, kind in enumerate(kinds) if kind is Delta), default=-1) + 1 :]
     assert set(tail) <= {Opened, Evidence, Stop}
-    assert served.deltas, "the model says something"
+    # mlx_lm.server drops a tool call that `max_tokens` cut off: all that was generated, and nothing is sent.
+    assert served.deltas or served.evidence.generated_tokens, "the model says something"
 
 
 def stamps_do_not_go_back(engine: Engine) -> None:

@@ -27,6 +27,7 @@ from backends.llama_cpp import LlamaCpp
 from backends.workers import frames
 from backends.workers.process import Worker
 from backends.workers.server_process import ServerProcess
+from backends.workers.worker_engine import WorkerEngine
 from tests.backends import recorded_http
 from tests.backends.contract import CALL, RESULT, conversation
 
@@ -144,8 +145,8 @@ class _Tape:
             os.close(descriptor)
 
 
-def _record_llama_cpp(engine: Engine, target: str, sent: Request, folder: Path, exchange: str) -> list[Event]:
-    assert isinstance(engine, LlamaCpp)
+def _record_worker(engine: Engine, target: str, sent: Request, folder: Path, exchange: str) -> list[Event]:
+    assert isinstance(engine, LlamaCpp | WorkerEngine)
     path = folder / f"{exchange}.frames"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
@@ -153,8 +154,13 @@ def _record_llama_cpp(engine: Engine, target: str, sent: Request, folder: Path, 
             frames.write_frame(descriptor, answer)
     finally:
         os.close(descriptor)
-    with _replay_llama_cpp(folder, exchange) as tape:
+    with _REPLAY[engine.facts().engine](folder, exchange) as tape:
         return list(tape.stream(sent))
+
+
+@contextmanager
+def _replay_mlx(folder: Path, exchange: str) -> Iterator[Engine]:
+    yield WorkerEngine(cast(Worker, _Tape(folder / f"{exchange}.frames")), Facts("mlx"))
 
 
 @contextmanager
@@ -222,8 +228,18 @@ def _replay_llama_server(folder: Path, exchange: str) -> Iterator[Engine]:
         server.server_close()
 
 
-_RECORD = {"scripted": _record_scripted, "llama-cpp": _record_llama_cpp, "llama-server": _record_llama_server}
-_REPLAY = {"scripted": _replay_scripted, "llama-cpp": _replay_llama_cpp, "llama-server": _replay_llama_server}
+_RECORD = {
+    "scripted": _record_scripted,
+    "llama-cpp": _record_worker,
+    "llama-server": _record_llama_server,
+    "mlx": _record_worker,
+}
+_REPLAY = {
+    "scripted": _replay_scripted,
+    "llama-cpp": _replay_llama_cpp,
+    "llama-server": _replay_llama_server,
+    "mlx": _replay_mlx,
+}
 for _name in recorded_http.CHATS:
     _RECORD[_name] = recorded_http.record
     _REPLAY[_name] = recorded_http.replay

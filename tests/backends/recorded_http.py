@@ -26,6 +26,7 @@ CHATS = {
     "anthropic": "/v1/messages",
     "llama-cpp-server": "/v1/chat/completions",
     "lmstudio": "/api/v0/chat/completions",
+    "mlx-server": "/v1/chat/completions",
     "llama-swap": "/v1/chat/completions",
     "ollama": "/api/chat",
     "openai": "/v1/chat/completions",
@@ -143,7 +144,9 @@ def record(engine: Engine, target: str, sent: Request, folder: Path, exchange: s
             through.close()
         answers = dict(server.answers)
     (folder / f"{exchange}.reply").write_bytes(answers.pop(CHATS[name]))
-    (folder / "answers.json").write_bytes(_pretty({path: _shown(path, body) for path, body in sorted(answers.items())}))
+    # A path at which the server fails is sent an empty body by some, which is as good as none.
+    said = {path: _shown(path, body) for path, body in sorted(answers.items()) if body}
+    (folder / "answers.json").write_bytes(_pretty(said))
     with replay(folder, exchange) as tape:
         return list(tape.stream(sent))
 
