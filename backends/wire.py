@@ -229,11 +229,21 @@ def _milliseconds(timings: JsonObject, key: str, field: str, sources: dict[str, 
     return round(value * 1e6)
 
 
+_CONTEXT_LENGTH = re.compile(r"maximum context length is (\d+) tokens")
+"""How OpenAI, and vLLM and llama-cpp-python after it, name an overflow."""
+
+
 def http_error(status: int, body: bytes) -> EngineError:
     """The engine error that stands for an HTTP error reply."""
     message, details = _error_text(body), _error_object(body)
-    if details.get("type") == "exceed_context_size_error" or "exceeds the available context size" in message:
-        prompt, context = details.get("n_prompt_tokens"), details.get("n_ctx")
+    longest = _CONTEXT_LENGTH.search(message)
+    if (
+        details.get("type") == "exceed_context_size_error"
+        or details.get("code") == "context_length_exceeded"
+        or longest
+        or "exceeds the available context size" in message
+    ):
+        prompt, context = details.get("n_prompt_tokens"), details.get("n_ctx") or (longest and int(longest[1]))
         counts = f": {prompt} tokens, context {context}" if prompt and context else f" ({message})"
         return ContextOverflow(
             f"the prompt does not fit the context{counts}", prompt_tokens=prompt, context_tokens=context

@@ -1,4 +1,4 @@
-"""Launch a llama-server, wait until it is ready, keep its log, end it. Knows nothing of requests.
+"""Launch a server (above all a llama-server), wait until it is ready, keep its log, end it. Knows nothing of requests.
 
 The log goes to a temporary file, read only between requests: no thread of ours works while a reply is timed.
 """
@@ -171,7 +171,7 @@ class ServerProcess:
             MissingExtra: no binary on PATH and no xllamacpp.
             LaunchError: the port is taken, or the server ended or stayed silent; with its last words.
         """
-        port = _port(options.port)
+        port = free_port(options.port)
         binary = _binary(options.binary)
         build = None
         if binary is not None:
@@ -181,10 +181,16 @@ class ServerProcess:
                 raise missing_extra("xllamacpp", "llama-server")
             build = f"xllamacpp {metadata.version('xllamacpp')}"
             arguments = ["library", json.dumps(library_settings(model, port, options))]
-        folder = Path(tempfile.mkdtemp(prefix="dyno-llama-server-"))
+        return cls.start(arguments, port, build, options.startup_timeout_s)
+
+    @classmethod
+    def start(
+        cls, arguments: list[str], port: int, build: str | None, timeout_s: float, ready: str = "/health"
+    ) -> ServerProcess:
+        """Start the worker and wait until the server answers at the path `ready`; raises `LaunchError` as `launch`."""
+        folder = Path(tempfile.mkdtemp(prefix="dyno-server-"))
         log = folder / "log.txt"
-        root = str(Path(__file__).parents[2])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "backends.workers.llama_server", *arguments],
@@ -196,27 +202,27 @@ class ServerProcess:
             )
         server = cls(process, f"http://127.0.0.1:{port}", log, folder, build)
         try:
-            server._wait_until_ready(options.startup_timeout_s)
+            server._wait_until_ready(timeout_s, ready)
             server._loaded_at = server.log_size()
         except BaseException:
             server.close()
             raise
         return server
 
-    def _wait_until_ready(self, timeout_s: float) -> None:
+    def _wait_until_ready(self, timeout_s: float, path: str) -> None:
         deadline = time.monotonic() + timeout_s
         pause_s = 0.02
         with httpx.Client(base_url=self.url, timeout=2.0) as http:
             while time.monotonic() < deadline:
                 if not self.alive():
-                    raise LaunchError(f"llama-server did not start: {self.last_words()}")
+                    raise LaunchError(f"the server did not start: {self.last_words()}")
                 with contextlib.suppress(httpx.TransportError):
-                    if http.get("/health").status_code == 200:
+                    if http.get(path).status_code == 200:
                         return
                 time.sleep(pause_s)
                 pause_s = min(pause_s * 1.3, 0.5)
         raise LaunchError(
-            f"llama-server was not ready after {timeout_s:g} s: {self.last_words()}",
+            f"the server was not ready after {timeout_s:g} s: {self.last_words()}",
             hint="a large model loads slowly: raise startup_timeout_s in the target",
         )
 
@@ -271,7 +277,8 @@ class ServerProcess:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _port(wanted: int | None) -> int:
+def free_port(wanted: int | None) -> int:
+    """The port that is wanted, or any free one on loopback. Raises `LaunchError` if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

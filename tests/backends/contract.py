@@ -105,14 +105,18 @@ def forced_reply(engine: Engine, request: Request, reply: JsonObject) -> tuple[R
 def events_come_in_order(engine: Engine) -> None:
     """`Opened?`, deltas, then evidence and stop in either order, once each."""
     for stream in (True, False):
-        served = Served(engine.stream(msgspec.structs.replace(conversation("order"), stream=stream)))
-        kinds = [type(event) for event in served.events]
-        assert Opened not in kinds[1:], "the first sign comes first"
-        assert len(served.stops) == 1
-        assert served.stops[0].reason
-        tail = kinds[max((i for i, kind in enumerate(kinds) if kind is Delta), default=-1) + 1 :]
-        assert set(tail) <= {Opened, Evidence, Stop}
-        assert served.deltas, "the model says something"
+        in_order(Served(engine.stream(msgspec.structs.replace(conversation("order"), stream=stream))))
+
+
+def in_order(served: Served) -> None:
+    kinds = [type(event) for event in served.events]
+    assert Opened not in kinds[1:], "the first sign comes first"
+    assert len(served.stops) == 1
+    assert served.stops[0].reason
+    tail = kinds[max((i for i, kind in enumerate(kinds) if kind is Delta), default=-1) + 1 :]
+    assert set(tail) <= {Opened, Evidence, Stop}
+    # mlx_lm.server drops a tool call that `max_tokens` cut off: all that was generated, and nothing is sent.
+    assert served.deltas or served.evidence.generated_tokens, "the model says something"
 
 
 def stamps_do_not_go_back(engine: Engine) -> None:
@@ -135,15 +139,18 @@ def a_reply_is_the_same_streamed_and_whole(engine: Engine) -> None:
 def evidence_adds_up(engine: Engine) -> None:
     """Counts agree with each other, each names its source, and what is not said is `None`."""
     for _ in range(2):
-        said = Served(engine.stream(conversation("evidence", tools=True))).evidence
-        assert said.conflict is None
-        if None not in (said.prompt_tokens, said.cached_tokens, said.evaluated_tokens):
-            assert said.prompt_tokens == (said.cached_tokens or 0) + (said.evaluated_tokens or 0)
-        counts = {name: value for name, value in msgspec.structs.asdict(said).items() if isinstance(value, int)}
-        assert all(value >= 0 for value in counts.values())
-        measured = {name for name in counts if name.endswith(("_tokens", "_ns"))}
-        assert measured <= set(said.sources), "each figure names its source"
-        assert set(said.sources) <= set(counts), "what is not said has no source"
+        adds_up(Served(engine.stream(conversation("evidence", tools=True))).evidence)
+
+
+def adds_up(said: Evidence) -> None:
+    assert said.conflict is None
+    if None not in (said.prompt_tokens, said.cached_tokens, said.evaluated_tokens):
+        assert said.prompt_tokens == (said.cached_tokens or 0) + (said.evaluated_tokens or 0)
+    counts = {name: value for name, value in msgspec.structs.asdict(said).items() if isinstance(value, int)}
+    assert all(value >= 0 for value in counts.values())
+    measured = {name for name in counts if name.endswith(("_tokens", "_ns"))}
+    assert measured <= set(said.sources), "each figure names its source"
+    assert set(said.sources) <= set(counts), "what is not said has no source"
 
 
 def max_tokens_ends_a_reply(engine: Engine) -> None:
@@ -247,8 +254,11 @@ def tools_calls_and_results_reach_the_prompt(engine: Engine) -> None:
 
 
 def an_overflow_is_named_and_survived(engine: Engine) -> None:
-    context = engine.facts().context_tokens
-    assert context is not None
+    facts = engine.facts()
+    context = facts.context_tokens
+    assert context is not None or not facts.launched
+    if context is None:
+        pytest.skip("does not say how much it holds")
     with pytest.raises(ContextOverflow) as caught:
         list(engine.stream(Request(({"role": "user", "content": "one more word " * context},))))
     assert caught.value.context_tokens in (None, context)
@@ -282,9 +292,13 @@ def a_reset_makes_the_next_request_cold(engine: Engine) -> None:
 
 
 def facts_say_what_it_is(engine: Engine) -> None:
+    """A server that was only attached to may keep the rest to itself."""
     facts = engine.facts()
     assert facts.engine
     assert facts.model
+    assert engine.facts() == facts
+    if not facts.launched and not facts.settings:
+        pytest.skip("was not launched here")
     assert facts.context_tokens
     assert facts.cache_kind
     assert facts.granularity_tokens

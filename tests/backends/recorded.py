@@ -1,8 +1,11 @@
 """Recorded exchanges: taken from a real engine, kept as the bytes that it sent, and parsed again by its adapter.
 
 A folder holds `about.toml`, and for each exchange the request, the bytes, and the events that they stand for. An HTTP
-engine's bytes are the body of its reply, served again from a loopback server; a worker's are its frames; the simulated
-engine has none and computes its events again.
+engine's bytes are the body of its reply, served again from a loopback server (`recorded_http`); a worker's are its
+frames; the simulated engine has none and computes its events again.
+
+A server that cannot run here has a recording written from its documentation (`origin = "documented"`, with the page),
+with an exchange for each of its traps beside the two that all have.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from backends.llama_cpp import LlamaCpp
 from backends.workers import frames
 from backends.workers.process import Worker
 from backends.workers.server_process import ServerProcess
+from backends.workers.worker_engine import WorkerEngine
+from tests.backends import recorded_http
 from tests.backends.contract import CALL, RESULT, conversation
 
 EXCHANGES = {"streamed": True, "whole": False}
@@ -42,6 +47,7 @@ class About(msgspec.Struct, frozen=True):
     version: str
     date: str
     target: str
+    source: str | None = None
 
 
 def option_names(name: str) -> tuple[str, ...]:
@@ -51,6 +57,16 @@ def option_names(name: str) -> tuple[str, ...]:
 
 def about(folder: Path) -> About:
     return msgspec.toml.decode((folder / "about.toml").read_bytes(), type=About)
+
+
+def is_documented(folder: Path) -> bool:
+    """Whether it was written from a documentation: the server cannot run here."""
+    return (folder / "about.toml").is_file() and about(folder).origin == "documented"
+
+
+def exchanges(folder: Path) -> tuple[str, ...]:
+    """The exchanges of a recording: the two that all have, and its own."""
+    return tuple(sorted(file.name.partition(".")[0] for file in folder.glob("*.request.json")))
 
 
 def stored(folder: Path, exchange: str) -> list[Event]:
@@ -79,13 +95,13 @@ def record(engine: Engine, name: str, target: str, folder: Path) -> None:
     origin = "simulated" if name == "scripted" else "captured"
     described = About(origin, facts.engine, facts.build or "dyno", DATE, target)
     (folder / "about.toml").write_text(
-        "".join(f'{key} = "{value}"\n' for key, value in msgspec.structs.asdict(described).items())
+        "".join(f'{key} = "{value}"\n' for key, value in msgspec.structs.asdict(described).items() if value)
     )
 
 
 def _request(engine: Engine, name: str) -> Request:
-    """llama-server answers on its own, since it parses tool calls only then; the others are made to."""
-    if name == "llama-server":
+    """llama-server answers on its own, since it parses tool calls only then; those that can be forced are."""
+    if name == "llama-server" or not isinstance(engine, Forcer):
         history = (CALL, RESULT, {"role": "user", "content": "Now read core/model.py."})
         return conversation("recorded", *history, tools=True, max_tokens=96)
     plain = conversation("recorded", tools=True)
@@ -129,8 +145,8 @@ class _Tape:
             os.close(descriptor)
 
 
-def _record_llama_cpp(engine: Engine, target: str, sent: Request, folder: Path, exchange: str) -> list[Event]:
-    assert isinstance(engine, LlamaCpp)
+def _record_worker(engine: Engine, target: str, sent: Request, folder: Path, exchange: str) -> list[Event]:
+    assert isinstance(engine, LlamaCpp | WorkerEngine)
     path = folder / f"{exchange}.frames"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
@@ -138,8 +154,13 @@ def _record_llama_cpp(engine: Engine, target: str, sent: Request, folder: Path, 
             frames.write_frame(descriptor, answer)
     finally:
         os.close(descriptor)
-    with _replay_llama_cpp(folder, exchange) as tape:
+    with _REPLAY[engine.facts().engine](folder, exchange) as tape:
         return list(tape.stream(sent))
+
+
+@contextmanager
+def _replay_mlx(folder: Path, exchange: str) -> Iterator[Engine]:
+    yield WorkerEngine(cast(Worker, _Tape(folder / f"{exchange}.frames")), Facts("mlx"))
 
 
 @contextmanager
@@ -207,5 +228,18 @@ def _replay_llama_server(folder: Path, exchange: str) -> Iterator[Engine]:
         server.server_close()
 
 
-_RECORD = {"scripted": _record_scripted, "llama-cpp": _record_llama_cpp, "llama-server": _record_llama_server}
-_REPLAY = {"scripted": _replay_scripted, "llama-cpp": _replay_llama_cpp, "llama-server": _replay_llama_server}
+_RECORD = {
+    "scripted": _record_scripted,
+    "llama-cpp": _record_worker,
+    "llama-server": _record_llama_server,
+    "mlx": _record_worker,
+}
+_REPLAY = {
+    "scripted": _replay_scripted,
+    "llama-cpp": _replay_llama_cpp,
+    "llama-server": _replay_llama_server,
+    "mlx": _replay_mlx,
+}
+for _name in recorded_http.CHATS:
+    _RECORD[_name] = recorded_http.record
+    _REPLAY[_name] = recorded_http.replay

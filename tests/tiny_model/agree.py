@@ -33,7 +33,8 @@ def agreement(folder: Path) -> dict[str, Any]:
     chunks = held_out_chunks(tokenizer)[:CHUNKS]
     reference = log_probabilities(folder / "tiny-f16.gguf", chunks)
     with tempfile.TemporaryDirectory() as place:
-        model, known = load(str(write_hf_folder(folder / "tiny-f16.gguf", Path(place))))[:2]
+        loaded: Any = load(str(write_hf_folder(folder / "tiny-f16.gguf", Path(place))))
+        model, known = loaded[:2]
         own = np.stack([_scores(model, chunk)[CHUNK // 2 - 1 : -1] for chunk in chunks])
         chat = [{"role": "user", "content": "Will it rain in Paris monday?"}]
         tools = list(EVERYDAY_TOOLS)

@@ -1,0 +1,48 @@
+"""Any server with an OpenAI interface, attached by its address: `/v1/chat/completions`, streamed or not.
+
+Cached tokens are `usage.prompt_tokens_details.cached_tokens` (or llama.cpp's `timings`, if the server sends them);
+where neither is sent they are unknown. Prompts are shown only if the server offers llama-server's `/apply-template` or
+vLLM's `/tokenize`. Output cannot be forced here, and nothing is launched.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from backends.base import EngineError, Facts, Target
+from backends.http_chat.access import address_of, key_of, model_entry
+from backends.http_chat.chat import ChatServer, count_of, text_of
+from backends.http_chat.connection import Connection
+from backends.http_chat.rendering import find_renderer
+from backends.options import convert_options
+
+__all__ = ["Options", "open_engine"]
+
+
+class Options(msgspec.Struct, frozen=True):
+    """`key_env` names the environment variable that holds the key (unset: OPENAI_API_KEY; `none`: no key)."""
+
+    key_env: str | None = None
+    request_timeout_s: float = 3600.0
+
+
+def open_engine(target: Target) -> ChatServer:
+    """Attach to `target.url`, for the model after `#` or the only one that it serves.
+
+    Raises:
+        TargetError: no address, no key where one is needed, or several models and none named.
+        Unreachable, RequestRejected: nobody there, or the key is refused.
+    """
+    options = convert_options(target.options, Options, target.engine)
+    url = address_of(target, "http://127.0.0.1:8000#model")
+    key = key_of(url, options.key_env, "OPENAI_API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    connection = Connection(url, "openai", options.request_timeout_s, headers=headers, key=key)
+    try:
+        entry = model_entry(connection, target.model, "openai")
+        model = text_of(entry.get("id"))
+        facts = Facts("openai", model=model, context_tokens=count_of(entry.get("max_model_len")))
+        return ChatServer(connection, facts, renderer=find_renderer(connection, model))
+    except EngineError:
+        connection.close()
+        raise

@@ -1,0 +1,133 @@
+"""Ollama: durations in ns, reloads, what its log says, and what is never said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.base import EngineFault, Evidence, Request, RequestRejected, TargetError
+from backends.ollama import cached_in_log, evidence_of
+from tests.backends.contract import CALL, RESULT
+from tests.backends.recorded_http import played
+
+END: dict[str, Any] = {
+    "message": {"role": "assistant", "content": "hi"},
+    "done": True,
+    "done_reason": "length",
+    "load_duration": 20_000_000,
+    "prompt_eval_count": 80,
+    "prompt_eval_duration": 4_200_000,
+    "eval_count": 2,
+    "eval_duration": 50_000_000,
+}
+TASK = (
+    "slot update_slots: id  0 | task 7 | cached n_tokens = 64, memory_seq_rm [64, end)\n"
+    "slot update_slots: id  0 | task 7 | cached n_tokens = 72, memory_seq_rm [72, end)\n"
+    "slot print_timing: id  0 | task 7 | prompt eval time =       4.20 ms /    16 tokens (    0.26 ms per token)\n"
+)
+MLX = 'time=2026-11-20T12:00:00 level=INFO msg="cache hit" total=80 matched=70 cached=64 left=16\n'
+HELLO = Request(({"role": "user", "content": "hello"},), stream=False)
+
+
+def answers(version: str = "0.30.1", end: dict[str, Any] = END) -> dict[str, bytes]:
+    return {
+        "/api/version": msgspec.json.encode({"version": version}),
+        "/api/tags": b'{"models": [{"name": "m:latest"}]}',
+        "/api/chat": msgspec.json.encode(end),
+    }
+
+
+def test_durations_are_ns_and_the_cache_is_unknown() -> None:
+    said = evidence_of(END, whole_prompt=True)
+    assert (said.prefill_ns, said.decode_ns, said.generated_tokens, said.prompt_tokens) == (
+        4_200_000,
+        50_000_000,
+        2,
+        80,
+    )
+    assert (said.cached_tokens, said.evaluated_tokens, said.log) == (None, None, ())
+
+
+@given(st.dictionaries(st.sampled_from([*END, "cached_tokens", "prompt_eval_cached_count"]), st.none() | st.integers()))
+def test_no_reply_is_a_miss(end: dict[str, Any]) -> None:
+    assert evidence_of(end, whole_prompt=True).cached_tokens is None
+
+
+def test_a_reload_is_noted() -> None:
+    (note,) = evidence_of({**END, "load_duration": 4_100_000_000}, whole_prompt=True).log
+    assert note == "the model was loaded for this request (4.1 s): its cache was empty"
+
+
+@pytest.mark.parametrize(
+    ("version", "prompt"), [("0.30.1", 80), ("0.31", 80), ("1.0.0-rc1", 80), ("0.30.0", None), ("0.12.6", None)]
+)
+def test_the_count_of_older_versions_may_leave_out_the_cache(version: str, prompt: int | None) -> None:
+    with played("ollama", answers(version)) as (engine, _):
+        (said,) = [event for event in engine.stream(HELLO) if isinstance(event, Evidence)]
+    assert said.prompt_tokens == prompt
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "expected"),
+    [
+        (TASK, 80, 64),
+        (MLX, 80, 64),
+        (TASK, 81, None),
+        (MLX, 81, None),
+        (TASK, None, None),
+        (TASK + TASK.replace("task 7", "task 8"), 80, None),
+        (MLX + MLX, 80, None),
+        ("", 80, None),
+    ],
+)
+def test_the_log_counts_where_it_adds_up(text: str, prompt: int | None, expected: int | None) -> None:
+    assert cached_in_log(text, prompt) == expected
+
+
+def test_only_what_was_logged_since_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "serve.log"
+    log.write_text(TASK)
+    with played("ollama", answers(), log=str(log)) as (engine, _):
+        (before,) = [event for event in engine.stream(HELLO) if isinstance(event, Evidence)]
+        log.write_text(log.read_text() + TASK)
+        (after,) = [event for event in engine.stream(HELLO) if isinstance(event, Evidence)]
+    assert (before.cached_tokens, before.log) == (None, ())
+    assert (after.cached_tokens, after.evaluated_tokens, after.slot) == (64, 16, 0)
+    assert after.sources["cached_tokens"] == "engine_log"
+    assert any("memory_seq_rm" in line for line in after.log)
+
+
+def test_a_log_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match=r"none\.log"), played("ollama", answers(), log=str(tmp_path / "none.log")):
+        pass
+
+
+def test_messages_are_sent_in_its_form() -> None:
+    request = Request(
+        (*HELLO.messages, CALL, RESULT), max_tokens=9, stream=False, parameters={"options": {"num_ctx": 512}}
+    )
+    with played("ollama", answers()) as (engine, server):
+        list(engine.stream(request))
+        body = msgspec.json.decode(server.asked[-1][2])
+    assert body["model"] == "m:latest"
+    assert body["options"] == {"num_predict": 9, "temperature": 0, "num_ctx": 512}
+    said = body["messages"][1]
+    assert said["thinking"] == CALL["reasoning_content"]
+    assert said["tool_calls"][0]["function"]["arguments"] == {"path": "core/frame.py"}
+
+
+def test_what_goes_wrong_is_said() -> None:
+    bad = Request(({"role": "assistant", "tool_calls": [{"function": {"arguments": "{"}}]},))
+    with played("ollama", answers(end={"error": "out of memory"})) as (engine, _):
+        with pytest.raises(EngineFault, match="out of memory"):
+            list(engine.stream(HELLO))
+        with pytest.raises(RequestRejected, match="no JSON object"):
+            list(engine.stream(bad))
+    unfinished = answers(end={"message": {"content": "hi"}})
+    with played("ollama", unfinished) as (engine, _), pytest.raises(EngineFault, match="ended the stream"):
+        list(engine.stream(HELLO))
