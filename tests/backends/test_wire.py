@@ -360,3 +360,20 @@ def test_an_older_llama_server_without_cache_n_is_read_by_difference() -> None:
     assert (evidence.cached_tokens, evidence.evaluated_tokens) == (100, 40)
     assert evidence.sources["cached_tokens"] == "usage.prompt_tokens - timings.prompt_n"
     assert evidence_of({"prompt_tokens": 30}, {"prompt_n": 40}).cached_tokens is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "This model's maximum context length is 4096 tokens. However, you requested 35011 tokens."},
+        {"message": "too long for a maximum context length is 4096 tokens", "code": "context_length_exceeded"},
+    ],
+)
+def test_an_overflow_in_openais_words_is_named(error: dict[str, str]) -> None:
+    found = http_error(400, msgspec.json.encode({"error": error}))
+    assert isinstance(found, ContextOverflow)
+    assert found.context_tokens == 4096
+    assert found.prompt_tokens is None
+    without = http_error(400, b'{"error": {"message": "no", "code": "context_length_exceeded"}}')
+    assert isinstance(without, ContextOverflow)
+    assert without.context_tokens is None
