@@ -74,6 +74,6 @@ $(TESTS): $(DEVELOPS)
 	@echo '== mlx-lm, prebuilt (once; about 180 MB)'
 	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[mlx]'
 	@echo '== llama-cpp-python, compiled from source (once; about 4 minutes on 2 cores)'
-	@$(PIP) install -c constraints.txt -e '.[llama-cpp]' || { \
+	@$(PIP) install -c constraints.txt -e '.[llama-cpp,llama-cpp-server]' || { \
 	  echo 'the build failed: it needs gcc and g++ (or clang); its log is above' >&2; exit 1; }
 	@touch $@

@@ -91,7 +91,7 @@ def _launched(path: str, options: Options) -> ChatServer:
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if missing:
         raise MissingExtra(
-            f"engine {NAME} needs the package {missing[0]}", hint="pip install 'llama-cpp-python[server]'"
+            f"engine {NAME} needs the package {missing[0]}", hint="pip install 'llmdyno[llama-cpp-server]'"
         )
     name, port = Path(path).name, free_port(options.port)
     process = ServerProcess.start(
