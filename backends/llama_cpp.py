@@ -11,10 +11,7 @@ wrongly.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
-from collections.abc import Iterator
-from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,39 +20,14 @@ import msgspec
 import psutil
 
 from backends import missing_extra
-from backends.base import (
-    Delta,
-    EngineError,
-    Event,
-    Facts,
-    Forced,
-    JsonObject,
-    Opened,
-    Prompt,
-    Request,
-    Stop,
-    Target,
-    TargetError,
-)
+from backends.base import EngineError, Facts, Target, TargetError
 from backends.gguf_header import GgufHeader, read_header
 from backends.options import convert_options
-from backends.workers.frames import (
-    AskForced,
-    Began,
-    Done,
-    Ended,
-    ForcedReply,
-    Load,
-    Ready,
-    Render,
-    Rendered,
-    Reset,
-    unpack_ids,
-)
+from backends.workers.frames import Load, Ready
 from backends.workers.process import Worker
-from backends.workers.reply_parts import ReplySplitter
+from backends.workers.worker_engine import WorkerEngine
 
-__all__ = ["LlamaCpp", "Options", "Settings", "open_engine"]
+__all__ = ["Options", "Settings", "open_engine"]
 
 DEFAULT_CONTEXT_TOKENS = 32_768
 
@@ -98,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True):
     seed: int
 
 
-def open_engine(target: Target) -> LlamaCpp:
+def open_engine(target: Target) -> WorkerEngine:
     """Load `target.model` in a worker.
 
     Raises:
@@ -137,7 +109,7 @@ def open_engine(target: Target) -> LlamaCpp:
         launched=True,
         settings={key: _as_text(value) for key, value in in_force.items()} | ready.settings,
     )
-    return LlamaCpp(worker, facts)
+    return WorkerEngine(worker, facts)
 
 
 def chat_template(options: Options, header: GgufHeader, model: str) -> str:
@@ -178,91 +150,6 @@ def resolve(options: Options, header: GgufHeader) -> Settings:
         swa_full=options.swa_full,
         seed=options.seed,
     )
-
-
-class LlamaCpp:
-    """A loaded model. Offers `Forcer`, `Resetter` and `LogsLoad`.
-
-    Every generated id is in `Delta.token_ids`, an end token in a delta without text; all but the last are in
-    the cache.
-    """
-
-    def __init__(self, worker: Worker, facts: Facts) -> None:
-        self._worker = worker
-        self._facts = facts
-
-    def stream(self, request: Request) -> Iterator[Event]:
-        """Serve one request; see `Engine.stream`. A forced reply ends by its own length, not by `max_tokens`.
-
-        Raises:
-            ContextOverflow: before anything is evaluated.
-            RequestRejected: a parameter that this engine has not, or messages that the template refuses.
-            EngineFault, EngineDied: generation failed, or the worker ended.
-        """
-        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        splitter = ReplySplitter()
-        waiting: list[int] = []
-        called = False
-        at_ns: int | None = None
-        with closing(self._worker.generate(request)) as answers:
-            for answer in answers:
-                if isinstance(answer, Began):
-                    splitter = ReplySplitter(in_reasoning=answer.in_reasoning)
-                    yield Opened(answer.at_ns)
-                    continue
-                if isinstance(answer, Ended):
-                    parts = splitter.push(decode(b"", True)) + splitter.finish()
-                else:
-                    waiting.append(answer.token_id)
-                    parts = splitter.push(decode(answer.text))
-                    at_ns = answer.at_ns
-                for kind, text in parts:
-                    called = called or kind == "tool_call"
-                    yield Delta(kind, text, tuple(waiting), at_ns)
-                    waiting.clear()
-                if isinstance(answer, Ended):
-                    if waiting:
-                        yield Delta("content", "", tuple(waiting), at_ns)
-                    yield answer.evidence
-                    reason = "tool_calls" if called and answer.reason == "stop" else answer.reason
-                    yield Stop(reason, answer.at_ns)
-
-    def render(self, request: Request) -> Prompt:
-        """The prompt by the template in force and the model's tokenizer.
-
-        Raises:
-            RequestRejected: messages that the template refuses.
-        """
-        rendered = self._worker.ask(Render(request), Rendered)
-        return Prompt(rendered.text, unpack_ids(rendered.token_ids))
-
-    def forced(self, request: Request, reply: JsonObject) -> Forced | None:
-        """What the template puts for `reply` after this request, up to its end token.
-
-        `None` if the template does not extend the prompt by it, if its tokens merge with the prompt's, or if
-        the reply itself holds an end token.
-        """
-        return self._worker.ask(AskForced(request, reply), ForcedReply).forced
-
-    def reset(self) -> None:
-        """Forget every cached token."""
-        self._worker.ask(Reset(), Done)
-
-    def facts(self) -> Facts:
-        """Library and native version, model, settings in force."""
-        return self._facts
-
-    def pids(self) -> tuple[int, ...]:
-        """The worker: the model's memory is all its own."""
-        return (self._worker.pid,)
-
-    def load_log(self) -> str:
-        """What llama.cpp logged while it loaded; empty after `close`."""
-        return self._worker.load_log()
-
-    def close(self) -> None:
-        """End the worker. May be called twice."""
-        self._worker.close()
 
 
 def _as_text(value: object) -> str:

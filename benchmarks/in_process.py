@@ -18,7 +18,8 @@ import msgspec
 
 from backends import parse_target
 from backends.base import Forced, Request
-from backends.llama_cpp import LlamaCpp, open_engine
+from backends.llama_cpp import open_engine
+from backends.workers.worker_engine import WorkerEngine
 from profiler.measure import measure
 
 MODEL = Path(__file__).parents[1] / "profiles" / "models" / "tiny" / "tiny-f16.gguf"
@@ -88,7 +89,7 @@ def compare(tokens: int, rounds: int, threads: int) -> dict[str, float | int]:
     }
 
 
-def decode_ns_per_token(engine: LlamaCpp, request: Request, forced: Forced) -> float:
+def decode_ns_per_token(engine: WorkerEngine, request: Request, forced: Forced) -> float:
     """One cold request through dyno: what its record says a token took."""
     engine.reset()
     measured = measure(engine, msgspec.structs.replace(request, forced=forced))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -24,8 +25,8 @@ from backends.workers.reply_parts import ReplySplitter
 class WorkerEngine:
     """A loaded model. Offers `Forcer`, `Resetter` and `LogsLoad`.
 
-    Every generated id is in `Delta.token_ids`, an end token in a delta without text. The worker sends whole
-    characters.
+    Every generated id is in `Delta.token_ids`, an end token in a delta without text. A token may hold a part of a
+    character: text is given when the character is whole.
     """
 
     def __init__(self, worker: Worker, facts: Facts) -> None:
@@ -40,6 +41,7 @@ class WorkerEngine:
             RequestRejected: a parameter that this engine has not, or messages that the template refuses.
             EngineFault, EngineDied: generation failed, or the worker ended.
         """
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         splitter = ReplySplitter()
         waiting: list[int] = []
         called = False
@@ -51,10 +53,10 @@ class WorkerEngine:
                     yield Opened(answer.at_ns)
                     continue
                 if isinstance(answer, Ended):
-                    parts = splitter.finish()
+                    parts = splitter.push(decode(b"", True)) + splitter.finish()
                 else:
                     waiting.append(answer.token_id)
-                    parts = splitter.push(answer.text.decode())
+                    parts = splitter.push(decode(answer.text))
                     at_ns = answer.at_ns
                 for kind, text in parts:
                     called = called or kind == "tool_call"
@@ -77,7 +79,11 @@ class WorkerEngine:
         return Prompt(rendered.text, unpack_ids(rendered.token_ids))
 
     def forced(self, request: Request, reply: JsonObject) -> Forced | None:
-        """What the template puts for `reply` after this request, up to its end token; `None` if it cannot."""
+        """What the template puts for `reply` after this request, up to its end token.
+
+        `None` if the template does not extend the prompt by it, if its tokens merge with the prompt's, or if
+        the reply itself holds an end token.
+        """
         return self._worker.ask(AskForced(request, reply), ForcedReply).forced
 
     def reset(self) -> None:

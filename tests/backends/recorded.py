@@ -23,7 +23,6 @@ import msgspec
 
 from backends import load, open_engine, parse_target
 from backends.base import Delta, Engine, Event, Evidence, Facts, Forcer, Opened, Request, Stop, Target
-from backends.llama_cpp import LlamaCpp
 from backends.workers import frames
 from backends.workers.process import Worker
 from backends.workers.server_process import ServerProcess
@@ -146,7 +145,7 @@ class _Tape:
 
 
 def _record_worker(engine: Engine, target: str, sent: Request, folder: Path, exchange: str) -> list[Event]:
-    assert isinstance(engine, LlamaCpp | WorkerEngine)
+    assert isinstance(engine, WorkerEngine | WorkerEngine)
     path = folder / f"{exchange}.frames"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
@@ -165,7 +164,7 @@ def _replay_mlx(folder: Path, exchange: str) -> Iterator[Engine]:
 
 @contextmanager
 def _replay_llama_cpp(folder: Path, exchange: str) -> Iterator[Engine]:
-    yield LlamaCpp(cast(Worker, _Tape(folder / f"{exchange}.frames")), Facts("llama-cpp"))
+    yield WorkerEngine(cast(Worker, _Tape(folder / f"{exchange}.frames")), Facts("llama-cpp"))
 
 
 class _Loopback(ThreadingHTTPServer):

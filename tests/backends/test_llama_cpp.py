@@ -37,7 +37,8 @@ from backends.base import (
     TargetError,
 )
 from backends.gguf_header import read_header
-from backends.llama_cpp import LlamaCpp, Options, resolve
+from backends.llama_cpp import Options, resolve
+from backends.workers.worker_engine import WorkerEngine
 from tests.backends.random_models import WINDOW_TOKENS, write_mamba, write_swa, write_unknown
 
 pytestmark = pytest.mark.engine
@@ -49,7 +50,7 @@ ASK: JsonObject = {"role": "user", "content": "What is in lib/frame.py?"}
 TOOL: JsonObject = {"type": "function", "function": {"name": "read_file", "parameters": {"zebra": 1, "apple": 2}}}
 
 
-Launch = Callable[..., LlamaCpp]
+Launch = Callable[..., WorkerEngine]
 
 
 class Reply:
@@ -67,19 +68,19 @@ class Reply:
         self.cached_tokens = self.evidence.cached_tokens
 
 
-def start(model: Path, **options: str) -> LlamaCpp:
+def start(model: Path, **options: str) -> WorkerEngine:
     chosen = {"threads": "1", "ctx": str(CONTEXT_TOKENS)} | options
     engine = open_engine(Target("llama-cpp", model=str(model), options=chosen))
-    assert isinstance(engine, LlamaCpp)
+    assert isinstance(engine, WorkerEngine)
     return engine
 
 
 @pytest.fixture
 def launch() -> Iterator[Launch]:
     """Start an engine that ends with the test."""
-    started: list[LlamaCpp] = []
+    started: list[WorkerEngine] = []
 
-    def started_here(model: Path, **options: str) -> LlamaCpp:
+    def started_here(model: Path, **options: str) -> WorkerEngine:
         started.append(start(model, **options))
         return started[-1]
 
@@ -89,14 +90,14 @@ def launch() -> Iterator[Launch]:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Iterator[LlamaCpp]:
+def loaded() -> Iterator[WorkerEngine]:
     engine = start(TINY)
     yield engine
     engine.close()
 
 
 @pytest.fixture
-def engine(loaded: LlamaCpp) -> LlamaCpp:
+def engine(loaded: WorkerEngine) -> WorkerEngine:
     loaded.reset()
     return loaded
 
@@ -110,7 +111,7 @@ def common(a: array[int], b: array[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def test_the_facts_name_what_runs(engine: LlamaCpp) -> None:
+def test_the_facts_name_what_runs(engine: WorkerEngine) -> None:
     facts = engine.facts()
     assert (facts.engine, facts.model, facts.quant, facts.slots) == ("llama-cpp", "tiny-f16.gguf", "F16", 1)
     assert (facts.architecture, facts.cache_kind, facts.granularity_tokens) == ("qwen3", "full", 1)
@@ -127,7 +128,7 @@ def test_the_facts_name_what_runs(engine: LlamaCpp) -> None:
     assert psutil.pid_exists(pid)
 
 
-def test_a_cold_prompt_is_evaluated_in_full_and_events_come_in_order(engine: LlamaCpp) -> None:
+def test_a_cold_prompt_is_evaluated_in_full_and_events_come_in_order(engine: WorkerEngine) -> None:
     prompt = engine.render(request())
     before_ns = time.perf_counter_ns()
     reply = Reply(engine.stream(request()))
@@ -147,14 +148,14 @@ def test_a_cold_prompt_is_evaluated_in_full_and_events_come_in_order(engine: Lla
     assert 0 < (evidence.decode_ns or 0) < after_ns - before_ns
 
 
-def test_an_identical_repeat_evaluates_one_token(engine: LlamaCpp) -> None:
+def test_an_identical_repeat_evaluates_one_token(engine: WorkerEngine) -> None:
     first, second = (Reply(engine.stream(request())) for _ in range(2))
     assert second.cached_tokens == second.prompt_tokens - 1
     assert second.evidence.evaluated_tokens == 1
     assert second.ids == first.ids
 
 
-def test_a_prompt_that_was_just_decoded_evaluates_nothing(engine: LlamaCpp) -> None:
+def test_a_prompt_that_was_just_decoded_evaluates_nothing(engine: WorkerEngine) -> None:
     # One sampled token is never evaluated, so the cache is the prompt itself and its logits are still there.
     first, second = (Reply(engine.stream(request(max_tokens=1))) for _ in range(2))
     assert second.cached_tokens == second.prompt_tokens
@@ -163,7 +164,7 @@ def test_a_prompt_that_was_just_decoded_evaluates_nothing(engine: LlamaCpp) -> N
     assert second.evidence.decode_ns is None
 
 
-def test_a_change_in_the_middle_keeps_what_stands_before_it(engine: LlamaCpp) -> None:
+def test_a_change_in_the_middle_keeps_what_stands_before_it(engine: WorkerEngine) -> None:
     other = request(SYSTEM, {"role": "user", "content": "What is in src/main.py?"})
     Reply(engine.stream(request()))
     shared = common(engine.render(request()).token_ids, engine.render(other).token_ids)
@@ -172,7 +173,7 @@ def test_a_change_in_the_middle_keeps_what_stands_before_it(engine: LlamaCpp) ->
     assert 0 < shared < reply.prompt_tokens - 1
 
 
-def test_a_forced_reply_comes_out_exactly_and_the_next_turn_reuses_it(engine: LlamaCpp) -> None:
+def test_a_forced_reply_comes_out_exactly_and_the_next_turn_reuses_it(engine: WorkerEngine) -> None:
     answer: JsonObject = {"role": "assistant", "content": "Größe: 3 µs — 日本語 🦕.\n\n* done"}
     forced = engine.forced(request(), answer)
     assert forced is not None
@@ -188,7 +189,7 @@ def test_a_forced_reply_comes_out_exactly_and_the_next_turn_reuses_it(engine: Ll
     assert Reply(engine.stream(following)).cached_tokens == len(ledger) - 1
 
 
-def test_a_forced_tool_call_is_a_tool_call(engine: LlamaCpp) -> None:
+def test_a_forced_tool_call_is_a_tool_call(engine: WorkerEngine) -> None:
     call = {"id": "1", "type": "function", "function": {"name": "read_file", "arguments": '{"path": "a.py"}'}}
     answer: JsonObject = {"role": "assistant", "content": "Look:", "reasoning_content": "hm", "tool_calls": [call]}
     ask = request(tools=(TOOL,))
@@ -204,7 +205,7 @@ def test_a_forced_tool_call_is_a_tool_call(engine: LlamaCpp) -> None:
     assert reply.stop.reason == "tool_calls"
 
 
-def test_what_cannot_be_forced_is_none(engine: LlamaCpp, tmp_path: Path, launch: Launch) -> None:
+def test_what_cannot_be_forced_is_none(engine: WorkerEngine, tmp_path: Path, launch: Launch) -> None:
     assert engine.forced(request(), {"role": "assistant", "content": "a<|im_end|>b"}) is None
     # The template changes what it wrote before, as some do with the reasoning of earlier turns.
     template = tmp_path / "t.jinja"
@@ -215,19 +216,19 @@ def test_what_cannot_be_forced_is_none(engine: LlamaCpp, tmp_path: Path, launch:
     assert other.facts().template_sha256 != engine.facts().template_sha256
 
 
-def test_tools_reach_the_prompt_in_their_own_order(engine: LlamaCpp) -> None:
+def test_tools_reach_the_prompt_in_their_own_order(engine: WorkerEngine) -> None:
     text = engine.render(request(tools=(TOOL,))).text
     assert '{"zebra": 1, "apple": 2}' in text
     assert text.count("<tools>") == engine.render(request()).text.count("<tools>") + 2
 
 
-def test_reset_makes_the_next_request_cold(engine: LlamaCpp) -> None:
+def test_reset_makes_the_next_request_cold(engine: WorkerEngine) -> None:
     Reply(engine.stream(request()))
     engine.reset()
     assert Reply(engine.stream(request())).cached_tokens == 0
 
 
-def test_sampling_follows_its_seed_and_greedy_is_the_default(engine: LlamaCpp) -> None:
+def test_sampling_follows_its_seed_and_greedy_is_the_default(engine: WorkerEngine) -> None:
     hot = [
         request(max_tokens=24, parameters={"temperature": 5.0, "min_p": 0, "top_p": 1, "seed": s}) for s in (1, 1, 2)
     ]
@@ -238,7 +239,7 @@ def test_sampling_follows_its_seed_and_greedy_is_the_default(engine: LlamaCpp) -
     assert greedy.ids == Reply(engine.stream(request(max_tokens=24, parameters={"temperature": 0, "seed": 9}))).ids
 
 
-def test_no_token_is_a_reply_too(engine: LlamaCpp) -> None:
+def test_no_token_is_a_reply_too(engine: WorkerEngine) -> None:
     reply = Reply(engine.stream(request(max_tokens=0)))
     assert (reply.deltas, reply.evidence.generated_tokens, reply.stop.reason) == ([], 0, "length")
     assert reply.evidence.evaluated_tokens == reply.prompt_tokens
@@ -252,7 +253,9 @@ def test_no_token_is_a_reply_too(engine: LlamaCpp) -> None:
         ({"seed": True}, "not a number"),
     ],
 )
-def test_a_parameter_that_would_be_ignored_is_refused(engine: LlamaCpp, parameters: JsonObject, message: str) -> None:
+def test_a_parameter_that_would_be_ignored_is_refused(
+    engine: WorkerEngine, parameters: JsonObject, message: str
+) -> None:
     with pytest.raises(RequestRejected, match=message):
         Reply(engine.stream(request(parameters=parameters)))
     assert Reply(engine.stream(request(parameters={"id_slot": 0}))).evidence.slot == 0
@@ -267,7 +270,7 @@ def test_messages_that_the_template_refuses_are_one_request_lost(tmp_path: Path,
     assert engine.render(request(ASK)).text == "x"
 
 
-def test_a_prompt_that_does_not_fit_leaves_the_cache_alone(engine: LlamaCpp) -> None:
+def test_a_prompt_that_does_not_fit_leaves_the_cache_alone(engine: WorkerEngine) -> None:
     Reply(engine.stream(request()))
     with pytest.raises(ContextOverflow) as caught:
         Reply(engine.stream(request({"role": "user", "content": "long " * CONTEXT_TOKENS})))
@@ -279,7 +282,7 @@ def test_a_prompt_that_does_not_fit_leaves_the_cache_alone(engine: LlamaCpp) -> 
     assert again.cached_tokens == again.prompt_tokens - 1
 
 
-def test_a_full_context_ends_the_reply(engine: LlamaCpp, launch: Launch) -> None:
+def test_a_full_context_ends_the_reply(engine: WorkerEngine, launch: Launch) -> None:
     prompt_tokens = len(engine.render(request()).token_ids)
     small = launch(TINY, ctx=str(prompt_tokens + 3))
     reply = Reply(small.stream(request(max_tokens=1000)))
@@ -287,7 +290,7 @@ def test_a_full_context_ends_the_reply(engine: LlamaCpp, launch: Launch) -> None
     assert (len(reply.ids), reply.stop.reason, reply.evidence.truncated) == (4, "length", True)
 
 
-def test_closing_a_reply_ends_its_generation(engine: LlamaCpp) -> None:
+def test_closing_a_reply_ends_its_generation(engine: WorkerEngine) -> None:
     answer: JsonObject = {"role": "assistant", "content": "one, two, three, four, five. " * 60}
     forced = engine.forced(request(), answer)
     assert forced is not None
@@ -300,7 +303,7 @@ def test_closing_a_reply_ends_its_generation(engine: LlamaCpp) -> None:
     assert prompt_tokens <= following.cached_tokens < prompt_tokens + len(forced.token_ids)
 
 
-def test_a_new_request_takes_over_from_one_that_was_left_open(engine: LlamaCpp) -> None:
+def test_a_new_request_takes_over_from_one_that_was_left_open(engine: WorkerEngine) -> None:
     left = engine.stream(request(max_tokens=500))
     next(left)
     reply = Reply(engine.stream(request()))

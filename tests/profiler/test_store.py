@@ -438,12 +438,18 @@ def test_every_file_states_its_schema(whole: Path) -> None:
     ]
 
 
+SMALL_BYTES = 8_000_000
+
+
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """A file size limit stands in for a full disk: `write` takes a part, then fails."""
+    """A file size limit stands in for a full disk: `write` takes a part, then fails.
+
+    It holds for the whole process, also for the file that this test run may be written to: hence so large.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_BYTES, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     signal.signal(signal.SIGXFSZ, ignored)
@@ -454,7 +460,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_whole_lines(tmp_path: Path) -
     writer = RunWriter.create(tmp_path, run_info())
     writer.request(request_record(0))
     with pytest.raises(StoreError, match=r"requests\.jsonl: File too large") as caught:
-        writer.request(request_record(1, "x" * 20_000))
+        writer.request(request_record(1, "x" * 2 * SMALL_BYTES))
     assert caught.value.hint is not None
     writer.request(request_record(2))
     run = read_run(writer.path)
@@ -467,7 +473,7 @@ def test_bodies_end_at_a_failed_write(tmp_path: Path) -> None:
     writer = RunWriter.create(tmp_path, run_info())
     writer.request(request_record(0), b"small")
     with pytest.raises(StoreError):
-        writer.request(request_record(1), random.Random(1).randbytes(20_000))
+        writer.request(request_record(1), random.Random(1).randbytes(2 * SMALL_BYTES))
     with pytest.raises(StoreError, match="earlier failed write"):
         writer.request(request_record(2), b"small")
     writer.close("failed")
