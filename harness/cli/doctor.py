@@ -28,8 +28,9 @@ MODELS: Final = Path(__file__).parents[2] / "profiles" / "models" / "tiny"
 _NEEDS: Final = {
     "llama-server": ("xllamacpp", "xllamacpp"),
     "llama-cpp": ("llama_cpp", "llama-cpp-python"),
+    "llama-cpp-server": ("starlette_context", "llama-cpp-python"),
     "mlx": ("mlx_lm", "mlx-lm"),
-    "openai-sdk": ("openai", "openai"),
+    "mlx-server": ("mlx_lm", "mlx-lm"),
 }
 """Package that an adapter needs, as imported and as installed. Adapters that are not named need nothing more."""
 
