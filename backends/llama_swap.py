@@ -11,7 +11,7 @@ import msgspec
 
 from backends import wire
 from backends.base import EngineError, Evidence, Facts, JsonObject, Target
-from backends.http_chat.access import address_of, key_of, model_entry
+from backends.http_chat.access import bearer_connection, model_entry
 from backends.http_chat.chat import ChatServer, Said, text_of
 from backends.http_chat.connection import Connection
 from backends.http_chat.rendering import find_renderer
@@ -37,10 +37,14 @@ def open_engine(target: Target) -> ChatServer:
         Unreachable, RequestRejected: nobody there, or the key is refused.
     """
     options = convert_options(target.options, Options, target.engine)
-    url = address_of(target, "http://127.0.0.1:8080#model")
-    key = key_of(url, options.key_env, "LLAMA_SWAP_API_KEY")
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    connection = Connection(url, "llama-swap", options.request_timeout_s, headers=headers, key=key)
+    connection = bearer_connection(
+        target,
+        "llama-swap",
+        example="http://127.0.0.1:8080#model",
+        key_env=options.key_env,
+        default_key_env="LLAMA_SWAP_API_KEY",
+        timeout_s=options.request_timeout_s,
+    )
     try:
         model = text_of(model_entry(connection, target.model, "llama-swap").get("id"))
         renderer = find_renderer(connection, model, prefix=f"/upstream/{model}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from backends.base import EngineError, Facts, Target
-from backends.http_chat.access import address_of, key_of, model_entry
+from backends.http_chat.access import bearer_connection, model_entry
 from backends.http_chat.chat import ChatServer, count_of, text_of
 from backends.http_chat.connection import Connection
 from backends.http_chat.counters import Counters, label
@@ -37,10 +37,14 @@ def open_engine(target: Target) -> ChatServer:
         Unreachable, RequestRejected: nobody there, or the key is refused.
     """
     options = convert_options(target.options, Options, target.engine)
-    url = address_of(target, "http://127.0.0.1:8000")
-    key = key_of(url, options.key_env, "VLLM_API_KEY")
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    connection = Connection(url, "vllm", options.request_timeout_s, headers=headers, key=key)
+    connection = bearer_connection(
+        target,
+        "vllm",
+        example="http://127.0.0.1:8000",
+        key_env=options.key_env,
+        default_key_env="VLLM_API_KEY",
+        timeout_s=options.request_timeout_s,
+    )
     try:
         entry = model_entry(connection, target.model, "vllm")
         model = text_of(entry.get("id"))

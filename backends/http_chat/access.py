@@ -77,3 +77,17 @@ def model_entry(connection: Connection, wanted: str | None, engine: str) -> Json
         f"{connection.url} serves {len(names) or 'no'} models{': ' + shown if shown else ''}",
         hint=f"name one: {engine}:{connection.url}#{names[0] if names else 'model'}",
     )
+
+
+def bearer_connection(
+    target: Target, engine: str, *, example: str, key_env: str | None, default_key_env: str, timeout_s: float
+) -> Connection:
+    """A connection to `target.url`, with the key of the environment as a bearer token if there is one.
+
+    Raises:
+        TargetError: no address, or no key where one is needed.
+    """
+    url = address_of(target, example)
+    key = key_of(url, key_env, default_key_env)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return Connection(url, engine, timeout_s, headers=headers, key=key)
