@@ -71,8 +71,8 @@ $(DEVELOPS): $(MADE) $(DEFINITIONS)
 	@touch $(RUNS) $@
 
 $(TESTS): $(DEVELOPS)
-	@echo '== mlx-lm, prebuilt (once; about 180 MB)'
-	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[mlx]'
+	@echo '== mlx-lm and the openai client, prebuilt (once; about 180 MB)'
+	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[mlx,openai]'
 	@echo '== llama-cpp-python, compiled from source (once; about 4 minutes on 2 cores)'
 	@$(PIP) install -c constraints.txt -e '.[llama-cpp,llama-cpp-server]' || { \
 	  echo 'the build failed: it needs gcc and g++ (or clang); its log is above' >&2; exit 1; }

@@ -11,13 +11,14 @@ from backends.base import Engine, MissingExtra, Target, TargetError, UnknownEngi
 
 __all__ = ["engine_names", "load", "open_engine", "parse_target"]
 
-_NOT_ENGINES = {"__init__", "base", "wire", "options", "gguf_header"}
+_NOT_ENGINES = {"__init__", "base", "options"}
 _EXTRA_OF_PACKAGE = {
     "xllamacpp": "llama-server",
     "llama_cpp": "llama-cpp",
     "starlette_context": "llama-cpp-server",
     "mlx": "mlx",
     "mlx_lm": "mlx",
+    "openai": "openai",
 }
 
 

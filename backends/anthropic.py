@@ -133,7 +133,7 @@ class Anthropic:
             for payload in payloads(response, streamed=request.stream):
                 event = _decoded(payload)
                 if event.error is not None:
-                    raise wire.stream_error(event.error)
+                    raise self._connection.failure(event.error)
                 yield from event.deltas()
                 said = (event.message and event.message.usage) or event.usage or {}
                 usage |= {key: value for key, value in said.items() if value is not None}

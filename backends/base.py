@@ -160,6 +160,7 @@ class Evidence(msgspec.Struct, frozen=True):
     `prompt_tokens` counts the whole prompt, `cached_tokens` the part of it that was reused, so
     `evaluated_tokens = prompt_tokens - cached_tokens`. `prefill_ns` is the time for the evaluated part alone.
     `sources` names, field by field, where each figure was read (`timings.cache_n`, …).
+    `reloaded` says whether the model was loaded for this request, so that its cache was empty.
     `conflict` says in words how the engine's own figures contradict each other; they are then not to be used.
     """
 
@@ -174,6 +175,7 @@ class Evidence(msgspec.Struct, frozen=True):
     sources: dict[str, str] = {}
     log: tuple[str, ...] = ()
     conflict: str | None = None
+    reloaded: bool | None = None
 
 
 class Stop(msgspec.Struct, frozen=True):

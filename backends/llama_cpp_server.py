@@ -2,7 +2,9 @@
 
 Its replies never say what was reused, and streamed ones say no counts at all. One that was launched here logs it
 (`Llama.generate: N prefix-match hit, remaining M prompt tokens to eval`), and only from there are its cached tokens
-known. It shows no prompts, splits off neither reasoning nor tool calls, and cannot be made to give a certain output.
+known. Its prompts are rendered by a worker of ours (`backends.workers.llama_cpp_render`) for one that was launched here;
+one that runs elsewhere shows none. It splits off neither reasoning nor tool calls, drops the reasoning of earlier
+turns from what it is sent, and cannot be made to give a certain output.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from backends.http_chat.access import address_of, model_entry
 from backends.http_chat.chat import ChatServer, Said, text_of
 from backends.http_chat.connection import Connection
 from backends.options import convert_options
+from backends.workers.frames import Load
+from backends.workers.renderer import Renderer
 from backends.workers.server_process import ServerProcess, free_port
 
 __all__ = ["Options", "evidence_in_log", "open_engine"]
@@ -94,10 +98,14 @@ def _launched(path: str, options: Options) -> ChatServer:
             f"engine {NAME} needs the package {missing[0]}", hint="pip install 'llmdyno[llama-cpp-server]'"
         )
     name, port = Path(path).name, free_port(options.port)
-    process = ServerProcess.start(
-        ["binary", *command_line(path, port, options)], port, None, options.startup_timeout_s, "/v1/models"
-    )
-    log = _Log(process)
+    renderer = Renderer.start("backends.workers.llama_cpp_render", NAME, Load(str(Path(path).absolute()), "", {}))
+    try:
+        process = ServerProcess.start(
+            ["binary", *command_line(path, port, options)], port, None, options.startup_timeout_s, "/v1/models"
+        )
+    except (EngineError, KeyboardInterrupt):
+        renderer.close()
+        raise
     facts = Facts(
         NAME,
         build=f"llama-cpp-python {metadata.version('llama-cpp-python')}",
@@ -110,7 +118,7 @@ def _launched(path: str, options: Options) -> ChatServer:
         launched=True,
         settings=options.as_settings(),
     )
-    return ChatServer(Connection(process.url, NAME, options.request_timeout_s, process=process), facts, witness=log)
+    return _Launched(Connection(process.url, NAME, options.request_timeout_s, process=process), facts, process, renderer)
 
 
 def command_line(path: str, port: int, options: Options) -> list[str]:
@@ -121,6 +129,19 @@ def command_line(path: str, port: int, options: Options) -> list[str]:
         for flag in _FLAGS.get(name, ()) if value is not None else ():
             argv += [flag, str(value)]
     return argv
+
+
+class _Launched(ChatServer):
+    """A server with its log, and with the worker that renders its prompts."""
+
+    def __init__(self, connection: Connection, facts: Facts, process: ServerProcess, renderer: Renderer) -> None:
+        super().__init__(connection, facts, renderer=renderer.render, witness=_Log(process))
+        self._prompts = renderer
+
+    def close(self) -> None:
+        """Close the connection, end the renderer and the server."""
+        super().close()
+        self._prompts.close()
 
 
 class _Log:

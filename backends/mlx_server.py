@@ -38,8 +38,9 @@ from backends.base import (
 )
 from backends.http_chat.connection import Connection, payloads
 from backends.options import convert_options
-from backends.workers.mlx_renderer import Renderer
+from backends.workers.frames import Load
 from backends.workers.model_folder import ModelFolder, read_folder, read_template
+from backends.workers.renderer import Renderer
 from backends.workers.server_process import ServerProcess, free_port
 
 __all__ = ["MlxServer", "Options", "open_engine"]
@@ -110,13 +111,13 @@ def open_engine(target: Target) -> MlxServer:
             "mlx-server needs a model folder or a URL", hint="mlx-server:FOLDER or mlx-server:http://127.0.0.1:8080"
         )
     folder = read_folder(target.model)
-    renderer = Renderer.start(folder, template)
+    renderer = renderer_of(folder, template)
     try:
         connection = launch(folder, template, options, renderer.ready.build)
     except (EngineError, KeyboardInterrupt):
         renderer.close()
         raise
-    return MlxServer(connection, None, options, folder, renderer)
+    return MlxServer(connection, None, options, folder, renderer, template)
 
 
 def attach(url: str, model: str | None, options: Options, template: str) -> MlxServer:
@@ -128,11 +129,16 @@ def attach(url: str, model: str | None, options: Options, template: str) -> MlxS
         named = options.folder or served_folder(connection)
         folder = read_folder(named) if named else None
         able = folder is not None and all(find_spec(package) for package in ("mlx", "mlx_lm"))
-        renderer = Renderer.start(folder, template) if folder and able else None
+        renderer = renderer_of(folder, template) if folder and able else None
     except (EngineError, KeyboardInterrupt):
         connection.close()
         raise
-    return MlxServer(connection, model, options, folder, renderer)
+    return MlxServer(connection, model, options, folder, renderer, template)
+
+
+def renderer_of(folder: ModelFolder, template: str) -> Renderer:
+    """What renders the prompts of a folder. Raises `LaunchError`."""
+    return Renderer.start("backends.workers.mlx_render", "mlx-server", Load(str(folder.path.absolute()), template, {}))
 
 
 def launch(folder: ModelFolder, template: str, options: Options, build: str) -> Connection:
@@ -182,12 +188,14 @@ class MlxServer:
         options: Options,
         folder: ModelFolder | None,
         renderer: Renderer | None,
+        template: str,
     ) -> None:
         self._connection = connection
         self._model = model
         self._options = options
         self._folder = folder
         self._renderer = renderer
+        self._template = template
         self._context_tokens = options.ctx or (folder.context_tokens if folder else None)
         self._rendered: tuple[bytes, Prompt] | None = None
 
@@ -237,7 +245,7 @@ class MlxServer:
             context_tokens=self._context_tokens,
             cache_kind=kind,
             granularity_tokens=1 if kind == "full" else None,
-            template_sha256=renderer.template_sha256 if renderer else None,
+            template_sha256=folder.template_sha256(self._template) if folder and renderer else None,
             launched=launched,
             settings={"server": NAME} | self._options.as_settings(),
         )

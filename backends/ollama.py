@@ -1,17 +1,17 @@
 """Ollama, attached by its address: its own `/api/chat`. Written from documented fields, not verified on the real
 program.
 
-It never says what was reused (the 0 of its other interfaces is written into them, and is no evidence), so that the
-cached tokens are unknown, unless the option `log` names its serve log: its engines write them there. A figure from the
-log counts only if it adds up to this reply's prompt. A long `load_duration` is a model that was loaded anew, with an
-empty cache; that is noted. `prompt_eval_count` is the whole prompt since 0.30.1 only; of older versions it is unknown.
+Since 0.33.3 `prompt_eval_cached_count` says what was reused; where it is missing that is unknown (the 0 of the older
+versions' other interfaces is written into them, and is no evidence), unless the option `log` names its serve log: its
+engines write it there, and are believed if it adds up to this reply's prompt. Where both say it, both must agree. A
+long `load_duration` is a model that was loaded anew, with an empty cache; that is noted. `prompt_eval_count` is the
+whole prompt since 0.30.1 only; of older versions it is unknown.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -35,15 +35,21 @@ from backends.base import (
 from backends.http_chat.access import address_of
 from backends.http_chat.chat import count_of, text_of
 from backends.http_chat.connection import Connection, lines
+from backends.http_chat.server_log import LogFile, Statement, by_llama_server, completed
 from backends.options import convert_options
 
 __all__ = ["Ollama", "Options", "evidence_of", "open_engine"]
 
 RELOAD_NS = 500_000_000
-"""A model that is in memory is «loaded» in some tens of milliseconds."""
+"""A model that is in memory is «loaded» in some tens of milliseconds, 110 in an example of Ollama's own."""
 WHOLE_PROMPT_SINCE = (0, 30, 1)
-_CACHED = re.compile(r"\btask\s+(\d+)\s*\|\s*(?:cached )?n_tokens = (\d+), memory_seq_rm \[")
-_EVALUATED = re.compile(r"\bprompt eval time =\s+[\d.]+ ms /\s+(\d+) tokens")
+_KEYS = {
+    "usage.prompt_tokens": "prompt_eval_count",
+    "usage.prompt_tokens_details.cached_tokens": "prompt_eval_cached_count",
+    "usage.completion_tokens": "eval_count",
+}
+"""Its own names for what `wire` reads in the names of OpenAI."""
+LOG_HINT = "give the file that ollama serve logs to"
 _MLX = re.compile(r'msg="?cache (?:hit|miss)"?.*?\btotal=(\d+) matched=\d+ cached=(\d+) left=\d+')
 
 
@@ -83,7 +89,7 @@ def open_engine(target: Target) -> Ollama:
             quant=text_of(running.details.get("quantization_level")),
             context_tokens=count_of(running.context_length),
         )
-        return Ollama(connection, facts, _Log(options.log) if options.log else None)
+        return Ollama(connection, facts, LogFile(options.log, LOG_HINT) if options.log else None)
     except EngineError:
         connection.close()
         raise
@@ -92,7 +98,7 @@ def open_engine(target: Target) -> Ollama:
 class Ollama:
     """An Ollama and one of its models. One request at a time."""
 
-    def __init__(self, connection: Connection, facts: Facts, log: _Log | None) -> None:
+    def __init__(self, connection: Connection, facts: Facts, log: LogFile | None) -> None:
         self._connection = connection
         self._facts = facts
         self._log = log
@@ -102,6 +108,8 @@ class Ollama:
         """Serve one chat request; see `Engine.stream`."""
         body = _body(request, str(self._facts.model))
         end: JsonObject = {}
+        if self._log is not None:
+            self._log.skip()
         with self._connection.post("/api/chat", body) as response:
             yield Opened()
             for payload in lines(response, streamed=request.stream):
@@ -114,7 +122,7 @@ class Ollama:
             raise self._connection.broken_off()
         yield Stop(text_of(end.get("done_reason")) or "stop")
         evidence = evidence_of(end, whole_prompt=self._whole_prompt)
-        yield self._log.completed(evidence) if self._log else evidence
+        yield with_log(evidence, self._log.news(statements)) if self._log else evidence
 
     def render(self, request: Request) -> None:
         """Ollama shows no prompts."""
@@ -134,80 +142,40 @@ class Ollama:
 
 def evidence_of(end: JsonObject, *, whole_prompt: bool) -> Evidence:
     """What the last object of a reply says. Its durations are ns, that of the prompt for the evaluated part alone."""
-    keys = {
-        "generated_tokens": "eval_count",
-        "prefill_ns": "prompt_eval_duration",
-        "decode_ns": "eval_duration",
-        **({"prompt_tokens": "prompt_eval_count"} if whole_prompt else {}),
+    usage: JsonObject = {
+        "prompt_tokens": count_of(end.get("prompt_eval_count")) if whole_prompt else None,
+        "prompt_tokens_details": {"cached_tokens": end.get("prompt_eval_cached_count")},
+        "completion_tokens": count_of(end.get("eval_count")),
     }
-    said = {field: count for field, key in keys.items() if (count := count_of(end.get(key))) is not None}
-    load_ns = count_of(end.get("load_duration")) or 0
+    said = wire.evidence_of(usage, None)
+    times = {
+        field: (key, duration)
+        for field, key in (("prefill_ns", "prompt_eval_duration"), ("decode_ns", "eval_duration"))
+        if (duration := count_of(end.get(key))) is not None
+    }
+    said_ns = count_of(end.get("load_duration"))
+    load_ns = said_ns or 0
     note = f"the model was loaded for this request ({load_ns / 1e9:.1f} s): its cache was empty"
-    return Evidence(
-        prompt_tokens=said.get("prompt_tokens"),
-        generated_tokens=said.get("generated_tokens"),
-        prefill_ns=said.get("prefill_ns"),
-        decode_ns=said.get("decode_ns"),
-        sources={field: keys[field] for field in said},
+    return msgspec.structs.replace(
+        said,
+        **{field: duration for field, (_, duration) in times.items()},
+        sources={field: _KEYS.get(source, source) for field, source in said.sources.items()}
+        | {field: key for field, (key, _) in times.items()},
         log=(note,) if load_ns > RELOAD_NS else (),
+        reloaded=None if said_ns is None else load_ns > RELOAD_NS,
     )
 
 
-class _Log:
-    """The serve log, read after each reply from where the last reading ended."""
-
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
-        self._read_to = 0
-        self._news()
-
-    def completed(self, said: Evidence) -> Evidence:
-        """The evidence with the cached tokens of the log, if those are surely this reply's."""
-        text = self._news()
-        kept, slot = wire.cache_log(text)
-        said = msgspec.structs.replace(said, log=said.log + kept, slot=slot)
-        cached = cached_in_log(text, said.prompt_tokens)
-        if cached is None or said.prompt_tokens is None:
-            return said
-        return msgspec.structs.replace(
-            said,
-            cached_tokens=cached,
-            evaluated_tokens=said.prompt_tokens - cached,
-            sources={
-                **said.sources,
-                "cached_tokens": "engine_log",
-                "evaluated_tokens": "prompt_tokens - cached_tokens",
-            },
-        )
-
-    def _news(self) -> str:
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._read_to)
-                data = file.read()
-        except OSError as error:
-            raise TargetError(f"log {self._path}: {error.strerror}", hint="give the file of ollama serve") from error
-        self._read_to += len(data)
-        return data.decode("utf-8", "replace")
+def with_log(said: Evidence, text: str) -> Evidence:
+    """The evidence with what the serve log says of the request."""
+    kept, slot = wire.cache_log(text)
+    return completed(msgspec.structs.replace(said, log=said.log + kept, slot=slot), statements(text))
 
 
-def cached_in_log(text: str, prompt_tokens: int | None) -> int | None:
-    """The cached tokens of the one request in these lines; `None` where there is not just one, or it is another's.
-
-    Lines that come late belong to an earlier request: only those that add up to the prompt count.
-    """
-    found = [(int(total), int(cached)) for total, cached in _MLX.findall(text)]
-    # The line repeats for every batch of a prompt: the first of a task is its cached count.
-    first: dict[str, int] = {}
-    for task, cached in _CACHED.findall(text):
-        first.setdefault(task, int(cached))
-    evaluated = [int(count) for count in _EVALUATED.findall(text)]
-    if len(first) == len(evaluated) == 1:
-        (cached,) = first.values()
-        found.append((cached + evaluated[0], cached))
-    if len(found) != 1 or len(first) > 1 or found[0][0] != prompt_tokens:
-        return None
-    return found[0][1]
+def statements(text: str) -> tuple[Statement, ...]:
+    """What the lines of its two engines say: llama-server and the MLX runner."""
+    mlx = (Statement("cache hit or miss", int(cached), int(total)) for total, cached in _MLX.findall(text))
+    return (*mlx, *by_llama_server(text))
 
 
 def _body(request: Request, model: str) -> JsonObject:

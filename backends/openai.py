@@ -1,8 +1,9 @@
-"""Any server with an OpenAI interface, attached by its address: `/v1/chat/completions`, streamed or not.
+"""Any server with an OpenAI interface, attached by its address: chat completions, completions or responses.
 
-Cached tokens are `usage.prompt_tokens_details.cached_tokens` (or llama.cpp's `timings`, if the server sends them);
-where neither is sent they are unknown. Prompts are shown only if the server offers llama-server's `/apply-template` or
-vLLM's `/tokenize`. Output cannot be forced here, and nothing is launched.
+Cached tokens are `usage.prompt_tokens_details.cached_tokens`, of responses `usage.input_tokens_details.cached_tokens`
+(or llama.cpp's `timings`, if the server sends them); where neither is sent they are unknown. Prompts are shown only if
+the server offers llama-server's `/apply-template` or vLLM's `/tokenize`. Output cannot be forced here, and nothing is
+launched.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import msgspec
 
 from backends.base import EngineError, Facts, Target
 from backends.http_chat.access import bearer_connection, model_entry
+from backends.http_chat.apis import Api, form_of
 from backends.http_chat.chat import ChatServer, count_of, text_of
 from backends.http_chat.rendering import find_renderer
 from backends.options import convert_options
@@ -19,8 +21,12 @@ __all__ = ["Options", "open_engine"]
 
 
 class Options(msgspec.Struct, frozen=True):
-    """`key_env` names the environment variable that holds the key (unset: OPENAI_API_KEY; `none`: no key)."""
+    """`api` is the path under `/v1` that is used; `key_env` names the environment variable that holds the key.
 
+    Without `key_env` that is OPENAI_API_KEY; `none`: no key.
+    """
+
+    api: Api = "chat"
     key_env: str | None = None
     request_timeout_s: float = 3600.0
 
@@ -29,7 +35,8 @@ def open_engine(target: Target) -> ChatServer:
     """Attach to `target.url`, for the model after `#` or the only one that it serves.
 
     Raises:
-        TargetError: no address, no key where one is needed, or several models and none named.
+        TargetError: no address, no key where one is needed, several models and none named, or completions of a server
+            that shows no template.
         Unreachable, RequestRejected: nobody there, or the key is refused.
     """
     options = convert_options(target.options, Options, target.engine)
@@ -45,7 +52,8 @@ def open_engine(target: Target) -> ChatServer:
         entry = model_entry(connection, target.model, "openai")
         model = text_of(entry.get("id"))
         facts = Facts("openai", model=model, context_tokens=count_of(entry.get("max_model_len")))
-        return ChatServer(connection, facts, renderer=find_renderer(connection, model))
+        form, renderer = form_of(options.api, find_renderer(connection, model))
+        return ChatServer(connection, facts, renderer=renderer, form=form)
     except EngineError:
         connection.close()
         raise

@@ -1,8 +1,12 @@
-"""A chat over `/v1/chat/completions`, as an engine: what to send, what comes back, who bears witness to the cache."""
+"""A chat with an HTTP server, as an engine: how it is asked, how it is sent, who bears witness to the cache.
+
+Unless an adapter says otherwise, that is `/v1/chat/completions`, sent on the adapter's own connection.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, cast, runtime_checkable
 
 import msgspec
@@ -24,6 +28,14 @@ from backends.http_chat.connection import Connection, payloads
 PATH = "/v1/chat/completions"
 
 
+class Form(msgspec.Struct, frozen=True):
+    """A way to ask for a reply: where, with which body for a request and a model's name, and how to read a payload."""
+
+    path: str
+    body: Callable[[Request, str | None], JsonObject]
+    read: Callable[[bytes], wire.Chunk]
+
+
 class Said(msgspec.Struct, frozen=True):
     """What a reply said beside its text; `further` holds the other top-level keys that the adapter asked to keep."""
 
@@ -36,6 +48,10 @@ Witness = Callable[[Said], Evidence]
 """Reads the evidence for a reply once it is complete; it may ask the server more, since the clock has stopped."""
 
 Renderer = Callable[[Request], Prompt | None]
+
+
+Sender = Callable[[JsonObject], AbstractContextManager[Iterator[bytes]]]
+"""Sends a body, returns when the server has begun to answer, and gives the payloads of the reply; raises our errors."""
 
 
 @runtime_checkable
@@ -56,8 +72,22 @@ def no_prompt(request: Request) -> None:
     """The renderer for a server that cannot tell its prompts."""
 
 
+def over(connection: Connection, path: str) -> Sender:
+    """The sender by a connection."""
+
+    @contextmanager
+    def send(body: JsonObject) -> Generator[Iterator[bytes]]:
+        with connection.post(path, body) as response:
+            yield payloads(response, streamed=bool(body["stream"]))
+
+    return send
+
+
 class ChatServer:
-    """A server that speaks OpenAI's chat completions. One request at a time."""
+    """A server that speaks one of OpenAI's forms. One request at a time.
+
+    `path` stands for the form's own where it is given, `send` for the connection; `keep` names further keys of replies.
+    """
 
     def __init__(
         self,
@@ -66,28 +96,31 @@ class ChatServer:
         *,
         renderer: Renderer = no_prompt,
         witness: Witness = by_reply,
-        path: str = PATH,
+        form: Form | None = None,
+        path: str | None = None,
+        send: Sender | None = None,
         keep: tuple[str, ...] = (),
     ) -> None:
         self._connection = connection
         self._facts = facts
         self._renderer = renderer
         self._witness = witness
-        self._path = path
+        self._form = form or CHAT
+        self._send = send or over(connection, path or self._form.path)
         self._keep = keep
         self._marks = tuple(f'"{key}"'.encode() for key in keep)
 
     def stream(self, request: Request) -> Iterator[Event]:
         """Serve one chat request; see `Engine.stream`."""
-        body = chat_body(request, self._facts.model)
+        body = self._form.body(request, self._facts.model)
         said = Said()
         reason: str | None = None
-        with self._connection.post(self._path, body) as response:
+        with self._send(body) as reply:
             yield Opened()
-            for payload in payloads(response, streamed=request.stream):
-                chunk = wire.decode_chunk(payload)
+            for payload in reply:
+                chunk = self._form.read(payload)
                 if chunk.error is not None:
-                    raise wire.stream_error(chunk.error)
+                    raise self._connection.failure(chunk.error)
                 yield from chunk.deltas()
                 reason = chunk.finish_reason() or reason
                 said = Said(chunk.usage or said.usage, chunk.timings or said.timings, self._kept(payload, said))
@@ -142,6 +175,9 @@ def chat_body(request: Request, model: str | None) -> JsonObject:
     if request.stream:
         body["stream_options"] = {"include_usage": True}
     return body
+
+
+CHAT = Form(PATH, chat_body, wire.decode_chunk)
 
 
 def text_of(value: Any) -> str | None:

@@ -107,9 +107,9 @@ class Connection:
         """
         # msgspec encodes a 500 kB history in under a millisecond; json takes several, inside the measured time.
         content, headers = msgspec.json.encode(body), {"Content-Type": "application/json"}
-        with self._errors(), self._http.stream("POST", path, content=content, headers=headers) as response:
+        with self.renaming(), self._http.stream("POST", path, content=content, headers=headers) as response:
             if response.status_code != 200:
-                raise self._refusal(response.status_code, response.read())
+                raise self.refusal(response.status_code, response.read())
             yield response
 
     def broken_off(self) -> EngineError:
@@ -131,23 +131,33 @@ class Connection:
             self.process.close()
 
     def _whole(self, method: str, path: str, body: JsonObject | None) -> bytes:
-        with self._errors():
+        with self.renaming():
             response = self._http.request(method, path, json=body)
         if response.status_code != 200:
-            raise self._refusal(response.status_code, response.content)
+            raise self.refusal(response.status_code, response.content)
         return response.content
 
-    def _refusal(self, status: int, body: bytes) -> Exception:
-        if self._key:
-            body = body.replace(self._key.encode(), b"...")
-        error = wire.http_error(status, body)
+    def refusal(self, status: int, body: bytes) -> EngineError:
+        """The error for an HTTP error reply, without the key."""
+        error = wire.http_error(status, self._without_key(body))
         if status in REFUSED_ACCESS:
             error.hint = "export the server's key and name its variable: key_env=NAME in the target"
         return error
 
+    def failure(self, error: Any) -> EngineError:
+        """The error for an `error` object inside a reply, without the key."""
+        return wire.stream_error(msgspec.json.decode(self._without_key(msgspec.json.encode(error))))
+
+    def _without_key(self, body: bytes) -> bytes:
+        return body.replace(self._key.encode(), b"...") if self._key else body
+
     @contextmanager
-    def _errors(self) -> Generator[None]:
-        """Rename httpx's errors: nobody there, gone while it answered, or silent."""
+    def renaming(self) -> Generator[None]:
+        """Rename httpx's errors: nobody there, gone while it answered, or silent.
+
+        Raises:
+            Unreachable, EngineDied, EngineFault: as said.
+        """
         try:
             yield
         except httpx.InvalidURL as error:

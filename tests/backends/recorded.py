@@ -82,9 +82,9 @@ def replayed(name: str, folder: Path, exchange: str) -> list[Event]:
 
 
 def record(engine: Engine, name: str, target: str, folder: Path) -> None:
-    """Take both exchanges from a running engine and write the folder."""
+    """Take the exchanges from a running engine and write the folder."""
     folder.mkdir(exist_ok=True)
-    for exchange, stream in EXCHANGES.items():
+    for exchange, stream in recorded_http.exchanges_of(name).items():
         sent = msgspec.structs.replace(_request(engine, name), stream=stream)
         events = _RECORD[name](engine, target, sent, folder, exchange)
         (folder / f"{exchange}.request.json").write_bytes(_pretty(sent))

@@ -35,6 +35,12 @@ CHATS = {
     "vllm": "/v1/chat/completions",
 }
 """The engines that are recorded in this way, and where each of them is asked to chat."""
+APIS = {
+    "openai": {"completions": "/v1/completions", "responses": "/v1/responses"},
+    "openai-sdk": {"responses": "/v1/responses"},
+}
+"""Engines that ask in other forms too: the names that the option `api` gives them, and where they are asked."""
+MODELS = "/v1/models"
 ON_LLAMA_SERVER = {"openai", "openai-sdk", "anthropic"}
 """Engines that are wires: the real server behind them is a llama-server."""
 
@@ -96,7 +102,9 @@ class _Player(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         server.asked.append((self.path, dict(self.headers), body))
         status, said = server.answer(self.command, self.path, body)
+        streamed = said.startswith((b"data:", b"event:"))
         self.send_response(status)
+        self.send_header("Content-Type", "text/event-stream" if streamed else "application/json")
         self.send_header("Content-Length", str(len(said)))
         self.end_headers()
         self.wfile.write(said)
@@ -135,20 +143,40 @@ def played(
 def record(engine: Engine, target: str, sent: Request, folder: Path, exchange: str) -> list[Event]:
     """Take one exchange through the proxy, from the second of two equal requests: the first one is cold."""
     name = folder.name
+    path, options = asked_at(name, exchange)
     with serving(Passing(cast(Any, engine)._connection.url)) as server:
-        through = open_engine(Target(name, url=server.url))
+        through = open_engine(Target(name, url=server.url, options=options))
         try:
             for _ in range(2):
                 list(through.stream(sent))
         finally:
             through.close()
         answers = dict(server.answers)
-    (folder / f"{exchange}.reply").write_bytes(answers.pop(CHATS[name]))
+    (folder / f"{exchange}.reply").write_bytes(answers.pop(path))
     # A path at which the server fails is sent an empty body by some, which is as good as none.
     said = {path: _shown(path, body) for path, body in sorted(answers.items()) if body}
-    (folder / "answers.json").write_bytes(_pretty(said))
+    if options:
+        shared = msgspec.json.decode((folder / "answers.json").read_bytes())
+        own = {key: value for key, value in said.items() if key != MODELS and value != shared.get(key)}
+        if own:
+            (folder / f"{exchange}.answers.json").write_bytes(_pretty(own))
+    else:
+        (folder / "answers.json").write_bytes(_pretty(said))
     with replay(folder, exchange) as tape:
         return list(tape.stream(sent))
+
+
+def exchanges_of(name: str) -> dict[str, bool]:
+    """The exchanges that are recorded of an engine, and whether each is streamed."""
+    further = {f"{api}-{way}": way == "streamed" for api in APIS.get(name, ()) for way in ("streamed", "whole")}
+    return {"streamed": True, "whole": False} | further
+
+
+def asked_at(name: str, exchange: str) -> tuple[str, dict[str, str]]:
+    """Where the reply of an exchange comes from, and the options that make the adapter ask there."""
+    api = exchange.partition("-")[0]
+    path = APIS.get(name, {}).get(api)
+    return (path, {"api": api}) if path else (CHATS[name], {})
 
 
 def _shown(path: str, body: bytes) -> Any:
@@ -165,8 +193,9 @@ def replay(folder: Path, exchange: str) -> Iterator[Engine]:
     answers = {
         path: body.encode() if isinstance(body, str) else msgspec.json.encode(body) for path, body in said.items()
     }
-    answers[CHATS[folder.name]] = (folder / f"{exchange}.reply").read_bytes()
-    with played(folder.name, answers) as (engine, _):
+    path, options = asked_at(folder.name, exchange)
+    answers[path] = (folder / f"{exchange}.reply").read_bytes()
+    with played(folder.name, answers, **options) as (engine, _):
         yield engine
 
 

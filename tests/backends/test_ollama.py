@@ -1,4 +1,4 @@
-"""Ollama: durations in ns, reloads, what its log says, and what is never said."""
+"""Ollama: durations in ns, reloads, what its replies and its log say of the cache, and when neither does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import EngineFault, Evidence, Request, RequestRejected, TargetError
-from backends.ollama import cached_in_log, evidence_of
+from backends.ollama import evidence_of, with_log
 from tests.backends.contract import CALL, RESULT
 from tests.backends.recorded_http import played
 
@@ -53,9 +53,27 @@ def test_durations_are_ns_and_the_cache_is_unknown() -> None:
     assert (said.cached_tokens, said.evaluated_tokens, said.log) == (None, None, ())
 
 
-@given(st.dictionaries(st.sampled_from([*END, "cached_tokens", "prompt_eval_cached_count"]), st.none() | st.integers()))
+@given(st.dictionaries(st.sampled_from([*END, "cached_tokens", "prompt_eval_cached"]), st.none() | st.integers()))
 def test_no_reply_is_a_miss(end: dict[str, Any]) -> None:
     assert evidence_of(end, whole_prompt=True).cached_tokens is None
+
+
+@pytest.mark.parametrize(("cached", "evaluated"), [(0, 80), (64, 16), (80, 0)])
+def test_the_reply_may_say_what_was_reused(cached: int, evaluated: int) -> None:
+    said = evidence_of({**END, "prompt_eval_cached_count": cached}, whole_prompt=True)
+    assert (said.cached_tokens, said.evaluated_tokens, said.conflict) == (cached, evaluated, None)
+    assert said.sources["cached_tokens"] == "prompt_eval_cached_count"
+
+
+@pytest.mark.parametrize("cached", [None, -1, True, "64"])
+def test_what_is_no_count_is_unknown(cached: Any) -> None:
+    assert evidence_of({**END, "prompt_eval_cached_count": cached}, whole_prompt=True).cached_tokens is None
+
+
+def test_the_reply_and_the_log_must_agree() -> None:
+    said = evidence_of({**END, "prompt_eval_cached_count": 64}, whole_prompt=True)
+    assert with_log(said, TASK).conflict is None
+    assert "64 by «the reply»" in str(with_log(said, TASK.replace("64", "60").replace("    16 ", "    20 ")).conflict)
 
 
 def test_a_reload_is_noted() -> None:
@@ -73,20 +91,22 @@ def test_the_count_of_older_versions_may_leave_out_the_cache(version: str, promp
 
 
 @pytest.mark.parametrize(
-    ("text", "prompt", "expected"),
+    ("text", "expected"),
     [
-        (TASK, 80, 64),
-        (MLX, 80, 64),
-        (TASK, 81, None),
-        (MLX, 81, None),
-        (TASK, None, None),
-        (TASK + TASK.replace("task 7", "task 8"), 80, None),
-        (MLX + MLX, 80, None),
-        ("", 80, None),
+        (TASK, 64),
+        (MLX, 64),
+        (TASK + TASK.replace("task 7", "task 8"), None),
+        (MLX + MLX, None),
+        ("", None),
     ],
 )
-def test_the_log_counts_where_it_adds_up(text: str, prompt: int | None, expected: int | None) -> None:
-    assert cached_in_log(text, prompt) == expected
+def test_the_log_counts_where_it_adds_up(text: str, expected: int | None) -> None:
+    said = evidence_of(END, whole_prompt=True)
+    assert with_log(said, text).cached_tokens == expected
+    longer = evidence_of({**END, "prompt_eval_count": 81}, whole_prompt=True)
+    assert with_log(longer, text).cached_tokens is None
+    assert (with_log(longer, text).conflict is None) == (expected is None)
+    assert with_log(evidence_of(END, whole_prompt=False), text).cached_tokens is None
 
 
 def test_only_what_was_logged_since_is_read(tmp_path: Path) -> None:
@@ -94,11 +114,14 @@ def test_only_what_was_logged_since_is_read(tmp_path: Path) -> None:
     log.write_text(TASK)
     with played("ollama", answers(), log=str(log)) as (engine, _):
         (before,) = [event for event in engine.stream(HELLO) if isinstance(event, Evidence)]
+        log.write_text(log.read_text() + MLX)
+        events = engine.stream(HELLO)
+        next(events)
         log.write_text(log.read_text() + TASK)
-        (after,) = [event for event in engine.stream(HELLO) if isinstance(event, Evidence)]
+        (after,) = [event for event in events if isinstance(event, Evidence)]
     assert (before.cached_tokens, before.log) == (None, ())
     assert (after.cached_tokens, after.evaluated_tokens, after.slot) == (64, 16, 0)
-    assert after.sources["cached_tokens"] == "engine_log"
+    assert after.sources["cached_tokens"] == "engine_log: memory_seq_rm"
     assert any("memory_seq_rm" in line for line in after.log)
 
 

@@ -1,34 +1,32 @@
-"""The parent's side of `mlx_render`: prompts of a model folder, by its own template and tokenizer."""
+"""The parent's side of a worker that renders prompts for a server which does not show them."""
 
 from __future__ import annotations
 
 from backends.base import EngineError, Prompt, Request
 from backends.workers.frames import Load, Ready, Render, Rendered, unpack_ids
-from backends.workers.model_folder import ModelFolder
 from backends.workers.process import Worker
 
 
 class Renderer:
     """The worker that renders prompts, and what it found of the model."""
 
-    def __init__(self, worker: Worker, ready: Ready, template_sha256: str | None) -> None:
+    def __init__(self, worker: Worker, ready: Ready) -> None:
         self._worker = worker
         self.ready = ready
-        self.template_sha256 = template_sha256
 
     @classmethod
-    def start(cls, folder: ModelFolder, template: str) -> Renderer:
-        """Load tokenizer and template of a folder in a worker. Raises `LaunchError`."""
-        worker = Worker("backends.workers.mlx_render", "mlx-server")
+    def start(cls, module: str, engine: str, load: Load) -> Renderer:
+        """Start `python -m module`, which loads tokenizer and template. Raises `LaunchError`."""
+        worker = Worker(module, engine)
         try:
-            ready = worker.start(Load(str(folder.path.absolute()), template, {}), Ready)
+            ready = worker.start(load, Ready)
         except (EngineError, KeyboardInterrupt):
             worker.close()
             raise
-        return cls(worker, ready, folder.template_sha256(template))
+        return cls(worker, ready)
 
     def render(self, request: Request) -> Prompt:
-        """The prompt of a request. Raises `RequestRejected` where the template refuses it."""
+        """The prompt of a request. Raises `RequestRejected` where the server would refuse it."""
         rendered = self._worker.ask(Render(request), Rendered)
         return Prompt(rendered.text, unpack_ids(rendered.token_ids))
 
