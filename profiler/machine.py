@@ -25,7 +25,7 @@ import psutil
 
 from profiler.records import Machine
 
-__all__ = ["Gpu", "available_memory_bytes", "gpus", "machine", "nvml_gpus", "versions"]
+__all__ = ["Gpu", "available_memory_bytes", "gpus", "machine", "nvml_gpus", "sysctl", "versions"]
 
 ENGINE_PACKAGES: Final = ("xllamacpp", "llama-cpp-python", "mlx", "mlx-lm", "openai")
 """Distributions whose version decides what an engine does."""
@@ -120,7 +120,7 @@ def _gpu(nvml: Any, index: int) -> Gpu:
 
 def _cpu_name(root: Path) -> str | None:
     if platform.system() == "Darwin":
-        return _sysctl("machdep.cpu.brand_string")
+        return sysctl("machdep.cpu.brand_string")
     for line in _text(root / "proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in {"model name", "Model", "Hardware"} and value.strip():
@@ -129,7 +129,8 @@ def _cpu_name(root: Path) -> str | None:
     return _text(root / "proc/device-tree/model").strip("\0\n ") or platform.processor() or None
 
 
-def _sysctl(name: str) -> str | None:
+def sysctl(name: str) -> str | None:
+    """A value of macOS's sysctl; `None` where there is none, or no macOS."""
     try:
         reply = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
