@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
+from profiler.probe_records import Probe
 from profiler.records import CacheClass, Forcing, Guard, Machine
 from profiler.residency_records import GpuSource, LoadSizes, MemorySource
 
@@ -23,8 +26,12 @@ class Verdict(msgspec.Struct, frozen=True):
     why.
 
     Judged on `judged_sessions`: those that no prompt-side fault of a harness was put into. `full_miss_rate` is over
-    continuations with a known class, `reuse_efficiency` is Σ C / Σ min(L, P - 1) over them, `lost_s` sums both sides
-    over the judged sessions and `lost_s_per_dispatch` divides it by the number of session replays.
+    the `continuations` whose C is known or bounded, `reuse_efficiency` is Σ C / Σ min(L, P - 1) over them, `lost_s`
+    sums both sides over the judged sessions and `lost_s_per_dispatch` divides it by the number of session replays.
+
+    The share that decides lies between `reused_low` and `reused_high`, which differ only where C is inferred from the
+    time to the first token. `judged_on` says of what: of the `reusable` tokens (as `reuse_efficiency`), or of the
+    `history`, Σ C / Σ min(prev, P - 1), where the server does not show its prompts.
     """
 
     stable: bool | None
@@ -37,6 +44,9 @@ class Verdict(msgspec.Struct, frozen=True):
     lost_prompt_side_s: float | None
     lost_engine_side_s: float | None
     lost_s_per_dispatch: float | None
+    judged_on: Literal["reusable", "history"] | None = None
+    reused_low: float | None = None
+    reused_high: float | None = None
 
 
 class SessionRow(msgspec.Struct, frozen=True):
@@ -44,6 +54,8 @@ class SessionRow(msgspec.Struct, frozen=True):
 
     `reuse_efficiency` is Σ C / Σ min(L, P - 1), the engine's part alone; `history_reused` is Σ C / Σ min(prev, P - 1),
     the share of the conversation so far that was not evaluated again, whoever lost the rest. Both over continuations.
+    Where C is inferred from the time to the first token, `history_reused` lies between `_low` and `_high`.
+    `lost_tokens` and `lost_s` are of both sides together, known also where the prompts are not shown.
     """
 
     name: str
@@ -71,12 +83,17 @@ class SessionRow(msgspec.Struct, frozen=True):
     ttft_p95_ns: float | None
     forcing: dict[Forcing, int]
     doubtful: int
+    lost_tokens: int | None = None
+    history_reused_low: float | None = None
+    history_reused_high: float | None = None
 
 
 class RequestRow(msgspec.Struct, frozen=True):
     """One request. Rates without a prefix: prefill by the engine's own time, decode by the client's clock.
 
-    `decode_disagreement` is the client's decode rate over the engine's, minus 1.
+    `decode_disagreement` is the client's decode rate over the engine's, minus 1. `lost_tokens` and `lost_s` are of both
+    sides together. `cached_low_tokens` and `cached_high_tokens` bound what was cached (95 %) where the engine does not
+    say it and `cached_source` is `ttft_inferred`.
     """
 
     session: str
@@ -105,6 +122,9 @@ class RequestRow(msgspec.Struct, frozen=True):
     note: str | None
     guards: tuple[str, ...]
     error: str | None
+    lost_tokens: int | None = None
+    cached_low_tokens: int | None = None
+    cached_high_tokens: int | None = None
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -159,10 +179,21 @@ class Residency(msgspec.Struct, frozen=True):
     sessions: tuple[ResidencyRow, ...]
 
 
+class Calibrated(msgspec.Struct, frozen=True):
+    """The calibration of a server that does not say what it reused: cold prompts measured, the longest of them, and
+    whether their times could be fitted.
+    """
+
+    prompts: int
+    longest_tokens: int | None
+    fitted: bool
+
+
 class CacheDocument(msgspec.Struct, frozen=True):
     """A cache run: what ran, the verdict, a row per session and per request, and what to doubt.
 
     `residency` is `None` for a simulated engine, which has no memory of its own, and for runs from before it was kept.
+    `probe` says what this server really reports; likewise `None`. `calibration` is `None` where none was needed.
     """
 
     schema: int
@@ -177,3 +208,5 @@ class CacheDocument(msgspec.Struct, frozen=True):
     doubts: tuple[Guard, ...]
     notes: tuple[str, ...] = ()
     residency: Residency | None = None
+    probe: Probe | None = None
+    calibration: Calibrated | None = None

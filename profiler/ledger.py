@@ -19,7 +19,8 @@ class Match(msgspec.Struct, frozen=True):
 
     `lcp_tokens` (L) is the longest common prefix with any of them, 0 if there is none. `prev_tokens` is the length of
     the sequence that the prompt continues: the last one of its conversation, or for a new conversation the best match.
-    Both are `None` where the engine cannot render the prompt. `continuation`: the conversation has been here before.
+    Where the engine shows no prompts, L is `None`, and prev is known for continuations alone, from the engine's counts.
+    `continuation`: the conversation has been here before.
     `exact` is False if L is a lower bound: the prompt holds a whole sequence whose generated ids are not known.
     """
 
@@ -39,12 +40,13 @@ class Ledger:
     """Sequences (prompt and generated ids) of one engine, by conversation.
 
     A sequence that a later one of the same conversation extends can never match better than it, so only the later is
-    kept: append-only conversations cost one sequence each, however long they run.
+    kept: append-only conversations cost one sequence each, however long they run. Of a conversation whose ids are not
+    known, the length alone is kept.
     """
 
     def __init__(self) -> None:
         self._sequences: list[_Sequence] = []
-        self._conversations: set[str] = set()
+        self._lengths: dict[str, int | None] = {}
 
     @property
     def held_bytes(self) -> int:
@@ -54,13 +56,13 @@ class Ledger:
     def new_epoch(self) -> None:
         """Forget everything: the engine was reloaded or its cache was emptied."""
         self._sequences.clear()
-        self._conversations.clear()
+        self._lengths.clear()
 
     def match(self, conversation: str, prompt: array[int] | None) -> Match:
         """Compare a prompt with every earlier sequence. Ties go to the latest."""
-        continuation = conversation in self._conversations
+        continuation = conversation in self._lengths
         if prompt is None:
-            return Match(None, None, continuation)
+            return Match(None, self._lengths.get(conversation), continuation)
         data = prompt.tobytes()
         best_tokens = best_length = 0
         previous: int | None = None
@@ -80,12 +82,20 @@ class Ledger:
             exact=exact,
         )
 
-    def add(self, conversation: str, sequence: array[int] | None, *, complete: bool = True) -> None:
+    def add(
+        self,
+        conversation: str,
+        sequence: array[int] | None,
+        *,
+        complete: bool = True,
+        length_tokens: int | None = None,
+    ) -> None:
         """Note that the engine now has held this sequence (prompt and generated ids), or one that is not known.
 
-        `complete` is False if ids were generated after it that are not known.
+        `complete` is False if ids were generated after it that are not known. `length_tokens` is the length of a
+        sequence that is not known, `None` where that is not known either.
         """
-        self._conversations.add(conversation)
+        self._lengths[conversation] = length_tokens if sequence is None else len(sequence)
         if sequence is None:
             return
         data = sequence.tobytes()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from backends.base import DeltaKind, Evidence, Facts
+from profiler.probe_records import CalibrationRecord, Probe
 from profiler.residency_records import LoadSizes
 
 SCHEMA = 1
@@ -70,7 +71,10 @@ class CacheVerdict(msgspec.Struct, frozen=True):
 
     `lcp_tokens` (L) is the token-level common prefix with the best earlier sequence of this load epoch, `prev_tokens`
     the length of the sequence that this request continues; definitions in `profiler.verdict`.
-    `lost_ns` is the part of this request's prefill that the lost tokens took.
+    The `_ns` of a loss are the part of this request's prefill that the lost tokens took. `lost_unsplit_…` is the loss
+    of both sides together where the prompts are not shown, so that the side cannot be told; `None` where it can.
+    Where the engine does not say C, `cached_low_tokens` and `cached_high_tokens` may bound it (95 %, by the time to
+    the first token), and `cached_tokens` stays `None`.
     """
 
     cache_class: CacheClass
@@ -86,13 +90,29 @@ class CacheVerdict(msgspec.Struct, frozen=True):
     lost_engine_side_ns: int | None
     confidence: Confidence
     note: str | None = None
+    cached_low_tokens: int | None = None
+    cached_high_tokens: int | None = None
+    lost_unsplit_tokens: int | None = None
+    lost_unsplit_ns: int | None = None
+
+    @property
+    def lost_tokens(self) -> int | None:
+        """Tokens lost on both sides together; `None` if that is not known."""
+        return _both(self.lost_prompt_side_tokens, self.lost_engine_side_tokens, self.lost_unsplit_tokens)
 
     @property
     def lost_ns(self) -> int | None:
-        """Prefill time lost on both sides, ns; `None` if either is not known."""
-        if self.lost_prompt_side_ns is None or self.lost_engine_side_ns is None:
+        """Prefill time lost on both sides together, ns; `None` if that is not known."""
+        return _both(self.lost_prompt_side_ns, self.lost_engine_side_ns, self.lost_unsplit_ns)
+
+    @property
+    def cached_bounds_tokens(self) -> tuple[int, int] | None:
+        """What C is at least and at most: twice the same where the engine says it, `None` where nothing is known."""
+        if self.cached_tokens is not None:
+            return self.cached_tokens, self.cached_tokens
+        if self.cached_low_tokens is None or self.cached_high_tokens is None:
             return None
-        return self.lost_prompt_side_ns + self.lost_engine_side_ns
+        return self.cached_low_tokens, self.cached_high_tokens
 
     @property
     def reusable_tokens(self) -> int | None:
@@ -212,7 +232,9 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class RunInfo(msgspec.Struct, frozen=True):
-    """What a run was: everything that must be equal for two runs to be compared; and what the engine loaded."""
+    """What a run was: everything that must be equal for two runs to be compared; what the engine loaded, what its
+    server really reports, and how the time of a prompt was calibrated where it does not report what it reused.
+    """
 
     run_id: str
     command: str
@@ -223,6 +245,8 @@ class RunInfo(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     settings: dict[str, Any]
     load: LoadSizes | None = None
+    probe: Probe | None = None
+    calibration: CalibrationRecord | None = None
     schema: int = SCHEMA
 
 
@@ -259,6 +283,10 @@ class RunClosed(msgspec.Struct, frozen=True):
     status: Literal["complete", "interrupted", "failed"]
     error: Failure | None = None
     schema: int = SCHEMA
+
+
+def _both(prompt_side: int | None, engine_side: int | None, unsplit: int | None) -> int | None:
+    return unsplit if prompt_side is None or engine_side is None else prompt_side + engine_side
 
 
 def _span(start_ns: int | None, end_ns: int | None) -> int | None:

@@ -1,14 +1,15 @@
-"""Bytes of a run's files: pieces that are whole or not there, and the stream of bodies.
+"""Bytes of a run's files: pieces that are whole or not there, and streams of blobs.
 
 Knows no records beyond the header line that states a file's schema; decides no names and no folders.
 
     StoreError      cannot be written or read; `hint` says what to do next (exit code 3)
 
-`bodies.zst` decompresses to a header line like the others, then for each body `<u64 request_id><u64 length>`
-(little endian), the bytes and a CRC-32 of all that. Agents send their whole history again with every request; a window
-of 64 MiB still holds the earlier ones, which makes them nearly free (200 bodies growing to 520 KB, 52 MB in all:
-0.25 MB on disk, 0.3 ms of CPU each). The long-distance matcher adds little to that, 5 to 10 % where bodies have
-megabytes. Memory: 72 MiB measured while writing (window and tables), the window alone while reading.
+A file of blobs (`bodies.zst`, `prompts.zst`) decompresses to a header line like the others, then for each blob
+`<u64 request_id><u64 length>` (little endian), the bytes and a CRC-32 of all that. Agents send their whole history
+again with every request; a window of 64 MiB still holds the earlier ones, which makes them nearly free (200 bodies
+growing to 520 KB, 52 MB in all: 0.25 MB on disk, 0.3 ms of CPU each). The long-distance matcher adds little to that, 5
+to 10 % where bodies have megabytes. Memory: 72 MiB a file measured while writing (window and tables), the window alone
+while reading.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ import zstandard
 from profiler.records import SCHEMA
 
 _WINDOW_LOG: Final = 26
-_BODY_HEAD: Final = struct.Struct("<QQ")
-_BODY_SUM: Final = struct.Struct("<I")
+_BLOB_HEAD: Final = struct.Struct("<QQ")
+_BLOB_SUM: Final = struct.Struct("<I")
 _PIECE_BYTES: Final = 1 << 12
 """Read at once: repetitive bodies unpack to several hundred times as much."""
 
@@ -146,23 +147,24 @@ class Appender:
         os.close(self._fd)
 
 
-class BodyWriter:
-    """Writes `bodies.zst`. After a failed write file and compressor disagree, so it takes no more bodies."""
+class BlobWriter:
+    """Writes a file of blobs. After a failed write file and compressor disagree, so it takes no more."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, holds: str) -> None:
+        self._name = file.name
         parameters = zstandard.ZstdCompressionParameters(compression_level=3, window_log=_WINDOW_LOG, enable_ldm=True)
         self._stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-        self._appender = Appender(file, self._compressed(Header(SCHEMA, "bodies").line()))
+        self._appender = Appender(file, self._compressed(Header(SCHEMA, holds).line()))
         self._whole = True
 
-    def append(self, request_id: int, body: bytes) -> None:
-        """Compress and write one body. Raises OSError, and StoreError after an earlier failure."""
+    def append(self, request_id: int, blob: bytes) -> None:
+        """Compress and write one blob. Raises OSError, and StoreError after an earlier failure."""
         if not self._whole:
-            raise StoreError("bodies.zst ended at an earlier failed write", hint="start a new run")
+            raise StoreError(f"{self._name} ended at an earlier failed write", hint="start a new run")
         self._whole = False
-        head = _BODY_HEAD.pack(request_id, len(body))
-        checksum = _BODY_SUM.pack(zlib.crc32(body, zlib.crc32(head)))
-        self._appender.append(self._compressed(head, body, checksum))
+        head = _BLOB_HEAD.pack(request_id, len(blob))
+        checksum = _BLOB_SUM.pack(zlib.crc32(blob, zlib.crc32(head)))
+        self._appender.append(self._compressed(head, blob, checksum))
         self._whole = True
 
     def close(self) -> None:
@@ -178,12 +180,12 @@ class BodyWriter:
         return b"".join((*parts, self._stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)))
 
 
-def bodies(file: Path) -> Iterator[tuple[int, bytes]]:
-    """The bodies in `file` as (request_id, body), up to where the file is cut.
+def blobs(file: Path, holds: str) -> Iterator[tuple[int, bytes]]:
+    """The blobs in `file` as (request_id, blob), up to where the file is cut.
 
     Raises:
         OSError, zstandard.ZstdError: cannot be read; damaged rather than cut.
-        StoreError: a newer schema, a body with a wrong checksum.
+        StoreError: a newer schema, a blob with a wrong checksum.
     """
     with file.open("rb") as raw:
         # Not `stream_reader`: at the end of a cut file it keeps back what it has decompressed.
@@ -195,29 +197,29 @@ def bodies(file: Path) -> Iterator[tuple[int, bytes]]:
             if not begun and b"\n" in held:
                 begun = True
                 header, _, rest = held.partition(b"\n")
-                check_header(bytes(header), "bodies", file)
+                check_header(bytes(header), holds, file)
                 held = rest
-            while begun and (end := _end_of_body(held)) is not None:
+            while begun and (end := _end_of_blob(held)) is not None:
                 framed = bytes(held[:end])
                 del held[:end]
                 yield _unframed(framed, file)
 
 
-def _end_of_body(held: bytearray) -> int | None:
-    """Length of the first framed body in `held`, `None` if it is not there in full."""
-    if len(held) < _BODY_HEAD.size:
+def _end_of_blob(held: bytearray) -> int | None:
+    """Length of the first framed blob in `held`, `None` if it is not there in full."""
+    if len(held) < _BLOB_HEAD.size:
         return None
-    _, length = cast("tuple[int, int]", _BODY_HEAD.unpack_from(held))
-    end = _BODY_HEAD.size + length + _BODY_SUM.size
+    _, length = cast("tuple[int, int]", _BLOB_HEAD.unpack_from(held))
+    end = _BLOB_HEAD.size + length + _BLOB_SUM.size
     return end if len(held) >= end else None
 
 
 def _unframed(framed: bytes, file: Path) -> tuple[int, bytes]:
-    content, checksum = framed[: -_BODY_SUM.size], framed[-_BODY_SUM.size :]
-    if _BODY_SUM.pack(zlib.crc32(content)) != checksum:
+    content, checksum = framed[: -_BLOB_SUM.size], framed[-_BLOB_SUM.size :]
+    if _BLOB_SUM.pack(zlib.crc32(content)) != checksum:
         raise StoreError(f"cannot read {file}: damaged (wrong checksum)", hint=_COPY_AGAIN)
-    request_id, _ = cast("tuple[int, int]", _BODY_HEAD.unpack_from(content))
-    return request_id, content[_BODY_HEAD.size :]
+    request_id, _ = cast("tuple[int, int]", _BLOB_HEAD.unpack_from(content))
+    return request_id, content[_BLOB_HEAD.size :]
 
 
 def _encodable(value: object) -> object:

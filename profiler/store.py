@@ -6,6 +6,8 @@
     anchors.jsonl   AnchorSample
     residency.jsonl ResidencySample
     bodies.zst      raw request bodies, one compressed stream, flushed after each (`profiler.run_files`)
+    prompts.zst     prompts as the engine rendered them, and what it generated (`profiler.rendered`), likewise
+    load.log        what the engine logged while it loaded, as text; only of one that was launched here
     closed.json     RunClosed, by rename; a killed run has none
 
 A killed process loses at most the record it was writing. Records are not synced to the disk one by one: that
@@ -18,25 +20,23 @@ from __future__ import annotations
 
 import contextlib
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from profiler.records import SCHEMA, AnchorSample, Failure, GuardSample, RequestRecord, RunClosed, RunInfo
+from profiler.rendered import Rendered
 from profiler.residency_records import ResidencySample
 from profiler.run_files import (
     Appender,
-    BodyWriter,
+    BlobWriter,
     Header,
     StoreError,
-    bodies,
+    blobs,
     check_header,
     check_schema,
     encode,
@@ -45,26 +45,17 @@ from profiler.run_files import (
 )
 
 __all__ = [
-    "RUNS",
     "RunWriter",
     "StoreError",
     "StoredRun",
-    "UnknownRun",
-    "find_run",
-    "list_runs",
-    "new_run_id",
     "read_bodies",
+    "read_load_log",
+    "read_prompts",
     "read_run",
 ]
 
-RUNS: Final = Path("runs")
-"""Where runs are stored unless the user says otherwise."""
-
 _WALL_CLOCK: Final = time.time_ns  # noqa: TID251 (the date at which a run ends)
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SUFFIX_LETTERS: Final = "23456789abcdefghjkmnpqrstvwxyz"
-_STAMP_LENGTH: Final = len("20261120-124501")
-_SHOWN: Final = 3
 
 Status = Literal["complete", "interrupted", "failed"]
 T = TypeVar("T")
@@ -85,10 +76,6 @@ class StoredRun(msgspec.Struct, frozen=True):
     residency: tuple[ResidencySample, ...] = ()
 
 
-class UnknownRun(StoreError):
-    """A name that means no stored run, or several."""
-
-
 class _Schema(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
@@ -106,7 +93,8 @@ class RunWriter:
         self._guards = _lines(path / "guards.jsonl", GuardSample)
         self._anchors = _lines(path / "anchors.jsonl", AnchorSample)
         self._residency = _lines(path / "residency.jsonl", ResidencySample)
-        self._bodies = BodyWriter(path / "bodies.zst")
+        self._bodies = BlobWriter(path / "bodies.zst", "bodies")
+        self._prompts = BlobWriter(path / "prompts.zst", "prompts")
 
     @classmethod
     def create(cls, root: Path, info: RunInfo, *, clock: Callable[[], int] = _WALL_CLOCK) -> RunWriter:
@@ -124,8 +112,19 @@ class RunWriter:
             write_whole(path / "run.json", encode(info))
         return writer
 
-    def request(self, record: RequestRecord, body: bytes | None = None) -> None:
-        """Append a record, then the raw body it was sent with.
+    def describe(self, info: RunInfo) -> None:
+        """Write what the run is again, when more is known of its server. Raises StoreError as `request` does."""
+        with self._writing("run.json"):
+            write_whole(self.path / "run.json", encode(info))
+
+    def load_log(self, text: str) -> None:
+        """Write what the engine logged while it loaded; nothing for an empty text. Raises StoreError as `request`."""
+        with self._writing("load.log"):
+            if text:
+                write_whole(self.path / "load.log", text.encode("utf-8", "replace"))
+
+    def request(self, record: RequestRecord, body: bytes | None = None, rendered: Rendered | None = None) -> None:
+        """Append a record, then the raw body it was sent with and the prompt as the engine saw it.
 
         Raises:
             StoreError: the disk is full, the run is closed.
@@ -134,6 +133,8 @@ class RunWriter:
             self._requests.append(encode(record) + b"\n")
             if body is not None:
                 self._bodies.append(record.request_id, body)
+            if rendered is not None:
+                self._prompts.append(record.request_id, rendered.encoded())
 
     def guard(self, sample: GuardSample) -> None:
         """Append what the watcher saw. Raises StoreError as `request` does."""
@@ -163,6 +164,7 @@ class RunWriter:
             for appender in (self._requests, self._guards, self._anchors, self._residency):
                 appender.close()
             self._bodies.close()
+            self._prompts.close()
             closed = RunClosed(ended_unix_ns=self._clock(), status=status, error=error)
             write_whole(self.path / "closed.json", encode(closed))
 
@@ -172,12 +174,6 @@ class RunWriter:
             if not self._open:
                 raise StoreError(f"the run {self.path.name} is closed, {name} takes no more records")
             yield
-
-
-def new_run_id(now_unix_ns: int) -> str:
-    """A run id that sorts by time: UTC to the second and four random letters, `20261120-124501-k3f9`."""
-    stamp = datetime.fromtimestamp(now_unix_ns // 1_000_000_000, UTC).strftime("%Y%m%d-%H%M%S")
-    return f"{stamp}-{''.join(secrets.choice(_SUFFIX_LETTERS) for _ in range(4))}"
 
 
 def read_run(path: Path) -> StoredRun:
@@ -207,48 +203,31 @@ def read_bodies(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     file = path / "bodies.zst"
     with renamed(f"cannot read {file}"):
-        yield from bodies(file)
+        yield from blobs(file, "bodies")
 
 
-def list_runs(root: Path = RUNS) -> tuple[Path, ...]:
-    """The folders of all runs under `root`, oldest first; empty if there is no such folder.
-
-    Raises:
-        StoreError: the folder cannot be read.
-    """
-    with renamed(f"cannot list the runs in {root}"):
-        if not root.exists():
-            return ()
-        found = [(info.stat().st_mtime_ns, info.parent) for info in root.glob("*/run.json")]
-    # Ids tell time to the second; within it the time of creation decides.
-    return tuple(path for _, path in sorted(found, key=lambda f: (f[1].name[:_STAMP_LENGTH], f)))
-
-
-def find_run(root: Path, name: str) -> Path:
-    """The folder of the run that `name` means: its id, a prefix that only it has, its path, or `latest`.
+def read_prompts(path: Path) -> Iterator[tuple[int, Rendered]]:
+    """The prompts of the run in folder `path`, as (request_id, prompt); none for a run from before they were kept.
 
     Raises:
-        UnknownRun: none or several runs are meant; lists the nearest or the most recent ids.
+        StoreError: as `read_bodies`, but for a missing file.
     """
-    by_id = {path.name: path for path in list_runs(root)}
-    if name in by_id:
-        return by_id[name]
-    if name == "latest" and by_id:
-        return list(by_id.values())[-1]
-    if name and (Path(name) / "run.json").is_file():
-        return Path(name)
-    begun = [run_id for run_id in by_id if name and run_id.startswith(name)]
-    if len(begun) == 1:
-        return by_id[begun[0]]
-    if begun:
-        hint = f"write more of the id: {', '.join(begun[-_SHOWN:])}"
-        raise UnknownRun(f"{len(begun)} runs begin with {name!r}", hint=hint)
-    if not by_id:
-        raise UnknownRun(f"no runs in {root}", hint="every command that measures makes one: try dyno demo")
-    near = get_close_matches(name, by_id, _SHOWN)
-    recent = ", ".join(list(reversed(by_id))[:_SHOWN])
-    hint = f"did you mean {', '.join(near)}?" if near else f"most recent: {recent}"
-    raise UnknownRun(f"no run {name!r} in {root}", hint=hint)
+    file = path / "prompts.zst"
+    with renamed(f"cannot read {file}"):
+        if file.exists():
+            for request_id, blob in blobs(file, "prompts"):
+                yield request_id, Rendered.decoded(blob)
+
+
+def read_load_log(path: Path) -> str:
+    """What the engine logged while it loaded; empty where the run in folder `path` holds no such log.
+
+    Raises:
+        StoreError: it is there and cannot be read.
+    """
+    file = path / "load.log"
+    with renamed(f"cannot read {file}"):
+        return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
 
 
 def _lines(file: Path, record: type[Any]) -> Appender:

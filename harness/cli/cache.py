@@ -28,6 +28,13 @@ def cache(
     cold: Annotated[
         bool, typer.Option("--cold", help="Salt each session's prompts, so that it starts cold on a warm server.")
     ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            help="Where a server does not say what it reused: infer it, after timing prompts that it has never seen. "
+            "Costs about five prefills as long as the longest prompt of the sessions."
+        ),
+    ] = True,
     runs: Annotated[Path, typer.Option(help=RUNS_HELP)] = Path("runs"),
     json_output: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
@@ -43,8 +50,10 @@ def cache(
             command="cache",
             target=target,
             sessions=chosen_sessions(sessions or []),
+            named=tuple(sessions or ()),
             repeat=repeat,
             cold=cold,
+            calibrate=calibrate,
             runs=runs,
             json_output=json_output,
         )

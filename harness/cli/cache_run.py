@@ -1,5 +1,6 @@
-"""A cache run from target to report: open, replay, watch, store, summarise. The flow behind `dyno cache` and `dyno
-demo`.
+"""A cache run from target to report: open, probe, replay, watch, store, summarise.
+
+The flow behind `dyno cache` and `dyno demo`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from backends import open_engine, parse_target
+from backends import open_engine
 from backends.base import Engine, EngineError, Facts, KeepsTime, LogsLoad
+from harness.opening import open_run
 from harness.replay import Plan, replay
+from harness.run_sessions import described
 from harness.sessions import Session, SessionError, bundled_sessions, read_session
+from harness.targets import resolve_target
+from profiler.calibration import calibration_of
 from profiler.document import CacheDocument
 from profiler.guards import Watcher, drift, judge
+from profiler.ledger import Ledger
 from profiler.load_log import load_sizes
 from profiler.machine import machine, versions
 from profiler.records import Failure, RequestRecord, RunInfo
@@ -29,7 +35,8 @@ from profiler.report import print_document
 from profiler.residency import MemorySampler, ReadsGpus
 from profiler.residency_nvidia import open_gpus
 from profiler.residency_summary import summarise_residency
-from profiler.store import RunWriter, new_run_id, read_run
+from profiler.run_names import new_run_id
+from profiler.store import RunWriter, read_run
 from profiler.summary import summarise
 
 
@@ -43,6 +50,8 @@ class CacheRun(msgspec.Struct, frozen=True):
     cold: bool
     runs: Path
     json_output: bool
+    calibrate: bool = True
+    named: tuple[str, ...] = ()
 
 
 def chosen_sessions(names: list[str]) -> tuple[Session, ...]:
@@ -87,12 +96,16 @@ def run_cache(run: CacheRun) -> None:
         EngineError: the engine could not be started, or went away; what was measured is stored and reported first.
         KeyboardInterrupt: likewise after Ctrl-C.
     """
-    target = parse_target(run.target)
+    target = resolve_target(run.target)
     with _gpus() as gpus_of, closing(open_engine(target)) as engine:
         info = _info(run, engine)
-        writer = RunWriter.create(run.runs, info)
+        plan = Plan(run.sessions, run.repeat, nonce=secrets.token_hex(8) if run.cold else None)
+        writer, ledger = RunWriter.create(run.runs, info), Ledger()
         try:
-            _measure(run, engine, writer, gpus_of(info.facts))
+            info = _opened(engine, plan, ledger, info, calibrate=run.calibrate)
+            writer.describe(info)
+            writer.load_log(engine.load_log() if isinstance(engine, LogsLoad) else "")
+            _measure(engine, plan, ledger, info, writer, gpus_of(info.facts))
         except KeyboardInterrupt:
             writer.close("interrupted")
             raise
@@ -125,15 +138,33 @@ def _window(record: RequestRecord) -> tuple[int, int]:
     return stamps.sent_ns, stamps.done_ns or stamps.last_delta_ns or stamps.sent_ns
 
 
-def _measure(run: CacheRun, engine: Engine, writer: RunWriter, gpus: ReadsGpus | None) -> None:
-    plan = Plan(run.sessions, run.repeat, nonce=secrets.token_hex(8) if run.cold else None)
+def _opened(engine: Engine, plan: Plan, ledger: Ledger, info: RunInfo, *, calibrate: bool) -> RunInfo:
+    """What the run is, with what its server was found to report. A simulation says how it reports in its options."""
+    if isinstance(engine, KeepsTime):
+        return info
+
+    def say(number: int, total: int, length_tokens: int) -> None:
+        if number == 1:
+            print("this server does not say what it reused: timing prompts that it has never seen", file=sys.stderr)
+        print(f"calibration {number}/{total} {length_tokens:,} tokens", file=sys.stderr, flush=True)
+
+    opening = open_run(engine, plan, ledger, nonce=secrets.token_hex(8), calibrate=calibrate, on_calibration=say)
+    if opening.calibration is not None and opening.calibration.fit is None:
+        print("dyno: the times of these prompts are too few or too noisy to infer anything from", file=sys.stderr)
+    return msgspec.structs.replace(info, probe=opening.probe, calibration=opening.calibration)
+
+
+def _measure(
+    engine: Engine, plan: Plan, ledger: Ledger, info: RunInfo, writer: RunWriter, gpus: ReadsGpus | None
+) -> None:
     # Simulated time has no machine to watch, and no memory: its stamps are on another clock.
     simulated = isinstance(engine, KeepsTime)
     watcher = None if simulated else Watcher(engine.pids, writer.guard)
     sampler = None if simulated else MemorySampler(engine.pids, writer.residency, gpus=gpus)
     with watcher or nullcontext(), sampler or nullcontext(), _progress(plan) as advance:
-        for record, body in replay(engine, plan, on_anchor=writer.anchor):
-            writer.request(record, body)
+        calibration = calibration_of(info.calibration)
+        for record, kept in replay(engine, plan, ledger=ledger, calibration=calibration, on_anchor=writer.anchor):
+            writer.request(record, kept.body, kept.rendered)
             advance(record)
     if watcher is not None and watcher.error is not None:
         print(f"dyno: the machine was not watched to the end: {watcher.error}", file=sys.stderr)
@@ -188,8 +219,7 @@ def _info(run: CacheRun, engine: Engine) -> RunInfo:
         settings={
             "repeat": run.repeat,
             "cold": run.cold,
-            "sessions": {
-                s.name: {"provokes": s.provokes or "unknown", "side": s.side or "unknown"} for s in run.sessions
-            },
+            "calibrate": run.calibrate,
+            **described(run.sessions, run.named),
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from itertools import count, pairwise
 
@@ -26,6 +27,7 @@ from backends.scripted import Options, Scripted
 from harness.replay import Plan, replay
 from harness.session_generator import KINDS, generate
 from harness.sessions import Session, Turn
+from profiler.inversion import Sample, fit
 from profiler.records import AnchorSample, RequestRecord
 
 PREFILL_NS = 100_000
@@ -214,13 +216,24 @@ def test_records_are_numbered_dated_and_come_with_their_body() -> None:
     assert [record.request_id for record, _ in judged] == list(range(1, TURNS + 1))
     assert [record.turn for record, _ in judged] == list(range(TURNS))
     assert [record.sent_unix_ns for record, _ in judged] == list(range(1000, 1000 + TURNS))
-    for (record, body), turn in zip(judged, made.turns, strict=True):
+    for (record, kept), turn in zip(judged, made.turns, strict=True):
         assert record.session == made.name
         assert record.conversation == turn.conversation
-        sent = msgspec.json.decode(body, type=Request)
+        sent = msgspec.json.decode(kept.body, type=Request)
         assert sent.messages == turn.messages
         assert sent.tools == turn.tools
         assert sent.forced is not None
+
+
+def test_the_prompt_is_kept_as_the_engine_saw_it() -> None:
+    engine = Scripted(Options())
+    for record, kept in replay(engine, Plan((session(),))):
+        assert kept.rendered is not None
+        assert len(kept.rendered.token_ids) == record.verdict.prompt_tokens
+        sent = msgspec.json.decode(kept.body, type=Request)
+        assert sent.forced is not None
+        assert kept.rendered.text == engine.render(sent).text
+        assert kept.rendered.generated_ids == array("i", [*sent.forced.token_ids, sent.forced.end_token_id])
 
 
 def test_repeats_are_salted_so_that_each_starts_cold() -> None:
@@ -232,7 +245,7 @@ def test_repeats_are_salted_so_that_each_starts_cold() -> None:
     assert [record.repeat for record in records] == [0] * TURNS + [1] * TURNS + [2] * TURNS
     assert [record.verdict.cache_class for record in records] == ["cold", *["hit"] * (TURNS - 1)] * 3
     assert len({record.request_id for record in records}) == 3 * TURNS
-    sent = [msgspec.json.decode(body, type=Request).messages[0]["content"] for _, body in judged]
+    sent = [msgspec.json.decode(kept.body, type=Request).messages[0]["content"] for _, kept in judged]
     own = made.turns[0].messages[0]["content"]
     assert sent == [own] * TURNS + [f"repeat 1\n{own}"] * TURNS + [f"repeat 2\n{own}"] * TURNS
 
@@ -336,10 +349,72 @@ class Unrendered(Wrapped):
         return None
 
 
-def test_an_engine_that_cannot_tell_its_prompts_is_judged_unknown() -> None:
+def test_an_engine_that_does_not_show_its_prompts_is_judged_on_history_reuse() -> None:
     records = replayed(Unrendered(), session())
-    assert {record.verdict.cache_class for record in records} == {"unknown"}
+    assert [record.verdict.cache_class for record in records] == ["cold", *["hit"] * (TURNS - 1)]
     assert [record.verdict.continuation for record in records] == [False, *[True] * (TURNS - 1)]
+    assert {record.verdict.confidence for record in records} == {"inferred"}
+    assert {record.verdict.lcp_tokens for record in records} == {None}
+    # The recorded reply stands in the next prompt, not the one generated: only the prompt is continued.
+    assert [record.verdict.prev_tokens for record in records[1:]] == [r.evidence.prompt_tokens for r in records[:-1]]
+
+
+def test_without_prompts_what_is_lost_is_known_but_not_on_which_side() -> None:
+    records = replayed(Unrendered(), session("clock-in-system-prompt"))
+    assert classes(records) == ["full_miss"] * (TURNS - 1)
+    for record in records[1:]:
+        verdict = record.verdict
+        assert losses(record) == (None, None)
+        assert verdict.history_tokens is not None
+        assert verdict.cached_tokens is not None
+        lost = verdict.history_tokens - verdict.cached_tokens
+        assert (verdict.lost_tokens, verdict.lost_ns) == (lost, lost * PREFILL_NS)
+
+
+class ShowsNothing(Unrendered):
+    """Shows no prompts, but its output can be forced."""
+
+    def forced(self, request: Request, reply: JsonObject) -> Forced | None:
+        return self.inner.forced(request, reply)
+
+
+def test_a_forced_reply_is_part_of_what_the_next_request_continues() -> None:
+    records = replayed(ShowsNothing(), session())
+    for before, record in pairwise(records):
+        said = before.evidence
+        assert record.verdict.prev_tokens == (said.prompt_tokens or 0) + (said.generated_tokens or 0)
+        assert record.verdict.cache_class == "hit"
+
+
+def test_the_request_after_one_that_broke_off_is_not_inferred() -> None:
+    """The engine may still be at work on it."""
+    engine = Failing(2, EngineFault("hiccup"), once=True)
+    samples = [Sample(tokens, 1_000_000 + tokens * PREFILL_NS) for tokens in (100, 200, 400, 800, 1600, 3200) * 3]
+    calibration = fit(samples)
+    assert calibration is not None
+    hidden = Hidden(engine)
+    records = [record for record, _ in replay(hidden, Plan((session(),)), calibration=calibration)]
+    notes = [record.verdict.note or "" for record in records]
+    assert notes[1] == "not reported"
+    assert "another request may have been in progress" in notes[2]
+    assert "another request" not in "".join(notes[3:])
+
+
+class Hidden(Wrapped):
+    """Does not say what it reused."""
+
+    def __init__(self, engine: Wrapped) -> None:
+        super().__init__()
+        self.engine = engine
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        for event in self.engine.stream(request):
+            if isinstance(event, Evidence):
+                event = msgspec.structs.replace(event, cached_tokens=None, evaluated_tokens=None)
+            yield event
+
+    def clock(self) -> int:
+        return self.engine.clock()
 
 
 def test_a_reply_whose_length_cannot_be_told_is_not_forced_at_all() -> None:

@@ -101,6 +101,23 @@ def test_a_prompt_that_cannot_be_rendered_is_compared_with_nothing() -> None:
     assert ledger.held_bytes == 0
 
 
+def test_of_a_prompt_that_is_not_shown_the_length_alone_is_known() -> None:
+    ledger = Ledger()
+    ledger.add("a", None, length_tokens=120)
+    assert ledger.match("a", None) == Match(None, 120, continuation=True)
+    assert ledger.match("b", None) == Match(None, None, continuation=False)
+    ledger.add("a", None)
+    assert ledger.match("a", None) == Match(None, None, continuation=True), "the last one counts"
+    ledger.new_epoch()
+    assert ledger.match("a", None) == Match(None, None, continuation=False)
+
+
+def test_the_length_of_a_sequence_that_is_known_is_its_own() -> None:
+    ledger = Ledger()
+    ledger.add("a", ids(1, 2, 3), length_tokens=7)
+    assert ledger.match("a", None) == Match(None, 3, continuation=True)
+
+
 def test_a_prompt_that_holds_a_whole_sequence_of_unknown_end_is_a_lower_bound() -> None:
     ledger = Ledger()
     ledger.add("a", ids(1, 2, 3), complete=False)

@@ -37,16 +37,9 @@ from profiler.records import (
     Stamps,
 )
 from profiler.residency_records import ResidencySample
-from profiler.run_files import Appender, BodyWriter
-from profiler.store import (
-    RunWriter,
-    StoreError,
-    find_run,
-    list_runs,
-    new_run_id,
-    read_bodies,
-    read_run,
-)
+from profiler.run_files import Appender, BlobWriter
+from profiler.run_names import find_run, list_runs, new_run_id
+from profiler.store import RunWriter, StoreError, read_bodies, read_load_log, read_run
 
 REPOSITORY = Path(__file__).parents[2]
 GUARD = GuardSample(
@@ -432,6 +425,7 @@ def test_every_file_states_its_schema(whole: Path) -> None:
         "bodies.zst",
         "closed.json",
         "guards.jsonl",
+        "prompts.zst",
         "requests.jsonl",
         "residency.jsonl",
         "run.json",
@@ -556,5 +550,17 @@ def test_files_are_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         Appender(tmp_path / "a", b"")
     with pytest.raises(FileExistsError):
-        BodyWriter(tmp_path / "a")
+        BlobWriter(tmp_path / "a", "bodies")
     assert (tmp_path / "a").read_bytes() == b"mine"
+
+
+def test_what_the_engine_logged_while_it_loaded_comes_back(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path, run_info())
+    assert read_load_log(writer.path) == ""
+    writer.load_log("")
+    assert not (writer.path / "load.log").exists()
+    writer.load_log("loaded multimodal model\n\ud800 half a pair")
+    assert read_load_log(writer.path) == "loaded multimodal model\n? half a pair\n"
+    writer.close("complete")
+    with pytest.raises(StoreError):
+        writer.load_log("more")

@@ -10,7 +10,8 @@ import pytest
 from backends.base import Evidence, Facts
 from profiler.ledger import Match
 from profiler.records import Failure, Guard, Machine, Reply, RequestRecord, RunInfo, Stamps
-from profiler.summary import MIN_CONTINUATIONS, MIN_SAMPLES_P95, summarise
+from profiler.stability import MIN_CONTINUATIONS
+from profiler.summary import MIN_SAMPLES_P95, summarise
 from profiler.verdict import judge
 
 INFO = RunInfo(

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from backends.base import Evidence
+from profiler.inversion import Interval
 from profiler.ledger import Match
 from profiler.records import CacheVerdict
 from profiler.verdict import floor_tokens, judge
@@ -132,7 +133,7 @@ def test_more_cached_than_our_own_sequences_explain_is_a_note() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "cached", "lcp", "prev"), [(500, None, 400, 400), (None, 100, 400, 400), (500, 100, None, None)]
+    ("prompt", "cached", "lcp", "prev"), [(500, None, 400, 400), (None, 100, 400, 400), (500, None, None, None)]
 )
 @pytest.mark.parametrize("continuation", [True, False])
 def test_what_is_not_reported_is_unknown(
@@ -144,6 +145,113 @@ def test_what_is_not_reported_is_unknown(
     assert got.lost_prompt_side_tokens is None
     assert got.lost_engine_side_tokens is None
     assert got.lost_ns is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cached", "prev", "expected", "lost"),
+    [
+        # P     C    prev  class, lost of the history on whichever side
+        pytest.param(500, 400, 400, "hit", 0, id="all of it"),
+        pytest.param(500, 391, 400, "hit", 0, id="an end of turn and the last token"),
+        pytest.param(500, 390, 400, "hit", 10, id="and the step of one token"),
+        pytest.param(500, 389, 400, "partial", 11, id="one token more"),
+        pytest.param(500, 450, 400, "hit", 0, id="more than the history"),
+        pytest.param(500, 16, 400, "full_miss", 384, id="at the floor"),
+        pytest.param(500, 17, 400, "partial", 383, id="one above the floor"),
+        pytest.param(2000, 40, 1500, "full_miss", 1460, id="at two percent"),
+        pytest.param(2000, 41, 1500, "partial", 1459, id="one above two percent"),
+        pytest.param(500, 0, 17, "full_miss", 17, id="a history just above the floor"),
+        pytest.param(500, 8, 16, "hit", 0, id="a history within the floor"),
+        pytest.param(120, 60, 400, "partial", 59, id="compacted: what is left of the prompt"),
+        pytest.param(120, 119, 400, "hit", 0, id="cut short: all that is left was reused"),
+    ],
+)
+def test_without_prompts_a_continuation_is_judged_on_its_history(
+    prompt: int, cached: int, prev: int, expected: str, lost: int
+) -> None:
+    got = verdict(prompt, cached, None, prev, prefill_ns=1000 * (prompt - cached))
+    assert got.cache_class == expected
+    assert (got.lost_prompt_side_tokens, got.lost_engine_side_tokens) == (None, None)
+    assert got.lost_tokens == got.lost_unsplit_tokens == lost
+    assert got.lost_ns == 1000 * lost
+    assert got.confidence == "inferred"
+    assert got.cached_source == "timings.cache_n"
+
+
+def test_granularity_widens_the_hit_on_history_too() -> None:
+    assert verdict(500, 400 - 9 - 64, None, 400, granularity=64).cache_class == "hit"
+    assert verdict(500, 400 - 10 - 64, None, 400, granularity=64).cache_class == "partial"
+
+
+@pytest.mark.parametrize(("cached", "expected", "lost"), [(0, "cold", 0), (16, "cold", 0), (17, "unknown", None)])
+def test_without_prompts_a_first_request_is_cold_or_not_known(cached: int, expected: str, lost: int | None) -> None:
+    got = verdict(500, cached, None, None, continuation=False)
+    assert got.cache_class == expected
+    assert got.lost_tokens == lost
+
+
+def test_a_continuation_of_unknown_length_is_not_judged() -> None:
+    got = verdict(500, 100, None, None)
+    assert (got.cache_class, got.cached_tokens) == ("unknown", 100)
+    assert got.note == "the length of the request before is not known"
+
+
+def inferred(
+    prompt: int, low: int, high: int, lcp: int | None, prev: int | None, *, continuation: bool = True
+) -> CacheVerdict:
+    match = Match(lcp, prev, continuation)
+    return judge(match, evidence(prompt, None), prefill_ns=1000, inferred=Interval(low, high))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "low", "high", "lcp", "prev", "expected", "lost"),
+    [
+        pytest.param(500, 395, 499, None, 400, "hit", 0, id="both ends hit"),
+        pytest.param(500, 300, 340, None, 400, "partial", None, id="both ends partial: how much is not known"),
+        pytest.param(500, 0, 16, None, 400, "full_miss", None, id="both ends in the floor"),
+        pytest.param(500, 0, 17, None, 400, "unknown", None, id="full or partial"),
+        pytest.param(500, 380, 420, None, 400, "unknown", None, id="partial or hit"),
+        pytest.param(500, 399, 420, 400, 400, "hit", 0, id="prompts shown: both ends hit"),
+        pytest.param(500, 390, 420, 400, 400, "unknown", None, id="prompts shown: partial or hit"),
+    ],
+)
+def test_a_class_is_inferred_only_where_both_ends_agree(
+    prompt: int, low: int, high: int, lcp: int | None, prev: int, expected: str, lost: int | None
+) -> None:
+    got = inferred(prompt, low, high, lcp, prev)
+    assert got.cache_class == expected
+    assert got.lost_tokens == lost
+    assert (got.cached_tokens, got.cached_source) == (None, "ttft_inferred")
+    assert got.cached_bounds_tokens == (low, high)
+    assert got.confidence == ("unknown" if expected == "unknown" else "inferred")
+    assert f"between {low} and {high} tokens were cached" in (got.note or "")
+
+
+def test_what_does_not_depend_on_the_cache_is_kept() -> None:
+    got = inferred(500, 0, 10, 250, 400)
+    assert got.cache_class == "full_miss"
+    assert (got.lost_prompt_side_tokens, got.lost_engine_side_tokens) == (150, None)
+    assert got.lost_ns is None
+
+
+@pytest.mark.parametrize(("low", "high", "expected"), [(0, 16, "cold"), (0, 17, "unknown"), (100, 200, "unknown")])
+def test_a_first_request_is_inferred_to_be_cold_or_not_known(low: int, high: int, expected: str) -> None:
+    for lcp in (None, 0):
+        assert inferred(500, low, high, lcp, lcp, continuation=False).cache_class == expected
+
+
+def test_what_the_engine_says_always_wins() -> None:
+    match = Match(400, 400, True)
+    assert judge(match, evidence(500, 399), inferred=Interval(0, 10)) == judge(match, evidence(500, 399))
+    conflict = evidence(500, None, conflict="they disagree")
+    assert judge(match, conflict, inferred=Interval(0, 10)).note == "they disagree"
+
+
+def test_why_nothing_was_inferred_is_said() -> None:
+    got = judge(Match(400, 400, True), evidence(500, None), inferred="too noisy")
+    assert (got.cache_class, got.note) == ("unknown", "not reported (too noisy)")
+    assert got.cached_bounds_tokens is None
+    assert got.cached_source is None
 
 
 def test_figures_that_contradict_each_other_are_not_used() -> None:
@@ -211,12 +319,13 @@ def test_not_reported_is_never_a_miss(prompt: int | None, **call: Any) -> None:
 def test_losses_are_never_negative_nor_dearer_than_the_prefill(prompt: int, cached: int, **call: Any) -> None:
     assume(cached < prompt)
     got = verdict(prompt, cached, **call)
-    tokens = (got.lost_prompt_side_tokens, got.lost_engine_side_tokens)
-    prices = (got.lost_prompt_side_ns, got.lost_engine_side_ns)
+    tokens = (got.lost_prompt_side_tokens, got.lost_engine_side_tokens, got.lost_unsplit_tokens)
+    prices = (got.lost_prompt_side_ns, got.lost_engine_side_ns, got.lost_unsplit_ns)
     assert all(value is None or value >= 0 for value in (*tokens, *prices))
-    if got.lost_ns is not None and call["prefill_ns"] is not None and call["lcp"] >= cached:
+    if got.lost_ns is not None and call["prefill_ns"] is not None and (call["lcp"] is None or call["lcp"] >= cached):
         assert got.lost_ns <= call["prefill_ns"] + 1  # each side is rounded
-    assert (got.cache_class == "unknown") == (tokens == (None, None))
+    assert (got.cache_class == "unknown") == (got.lost_tokens is None)
+    assert (got.lost_unsplit_tokens is None) or call["lcp"] is None
 
 
 @given(prompt=st.integers(1, 5000), cached=COUNT, **CALL)
@@ -224,3 +333,33 @@ def test_only_continuations_hit_or_miss(prompt: int, cached: int, **call: Any) -
     got = verdict(prompt, cached, **call)
     assert (got.cache_class in ("hit", "partial", "full_miss")) <= call["continuation"]
     assert (got.cache_class in ("cold", "branch")) <= (not call["continuation"])
+
+
+@given(
+    prompt=st.integers(1, 5000),
+    ends=st.tuples(COUNT, COUNT),
+    between=st.floats(0, 1),
+    lcp=MAYBE,
+    prev=MAYBE,
+    continuation=st.booleans(),
+    granularity=st.none() | st.integers(1, 600),
+)
+def test_an_inferred_class_is_that_of_every_count_in_the_interval(
+    prompt: int,
+    ends: tuple[int, int],
+    between: float,
+    lcp: int | None,
+    prev: int | None,
+    continuation: bool,
+    granularity: int | None,
+) -> None:
+    low, high = sorted(min(end, prompt - 1) for end in ends)
+    match = Match(lcp, prev, continuation)
+    got = judge(match, evidence(prompt, None), granularity_tokens=granularity, inferred=Interval(low, high))
+    if got.cache_class == "unknown":
+        assert got.lost_tokens is None
+        return
+    told = judge(match, evidence(prompt, low + round(between * (high - low))), granularity_tokens=granularity)
+    assert told.cache_class == got.cache_class
+    if got.lost_tokens is not None:
+        assert got.lost_tokens == told.lost_tokens
