@@ -13,7 +13,11 @@ RUNS := $(VENV)/.runs-$(PLACE)
 DEVELOPS := $(VENV)/.develops-$(PLACE)
 TESTS := $(VENV)/.tests-$(PLACE)
 
-.PHONY: help demo test lint types check docs bench format clean
+BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))
+# Not costs but proofs: they play hundreds of requests on real engines.
+LONG := injected_causes policy_agreement ttft_inversion
+
+.PHONY: help demo test lint types check docs bench proofs format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -38,9 +42,11 @@ check: lint types  ## lint and types
 docs: $(DEVELOPS)  ## whether README and docs/ say what the program does
 	@$(PY) -m pytest -q tests/test_docs.py
 
-bench: $(DEVELOPS)  ## what dyno itself costs
-	@for file in benchmarks/[a-z]*.py; do \
-	  name=$$(basename "$$file" .py); echo "== $$name"; $(PY) -m "benchmarks.$$name" || exit 1; done
+bench: $(DEVELOPS)  ## what dyno itself costs: a few minutes
+	@for name in $(filter-out $(LONG),$(BENCHMARKS)); do echo "== $$name"; $(PY) -m "benchmarks.$$name" || exit 1; done
+
+proofs: $(TESTS)  ## how far dyno's inferences hold, on real engines: up to an hour
+	@for name in $(LONG); do echo "== $$name"; $(PY) -m "benchmarks.$$name" || exit 1; done
 
 format: $(DEVELOPS)  ## ruff: sort imports, format
 	@$(PY) -m ruff check --fix-only --select I

@@ -172,7 +172,9 @@ def evidence_of(said: Said, log: str = "", *, loaded: bool = True) -> Evidence:
     reload = _reload(said, log, loaded=loaded)
     evidence = wire.evidence_of(said.usage, None)
     notes = (f"the model was loaded for this request ({reload}): its cache was empty",) if reload else ()
-    return completed(msgspec.structs.replace(evidence, log=notes + kept, slot=slot, reloaded=bool(reload) or None), statements(log))
+    return completed(
+        msgspec.structs.replace(evidence, log=notes + kept, slot=slot, reloaded=bool(reload) or None), statements(log)
+    )
 
 
 def _reload(said: Said, log: str, *, loaded: bool) -> str | None:

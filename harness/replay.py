@@ -179,7 +179,12 @@ def _checked(measured: Measurement, prompt: Prompt | None) -> Measurement:
 
 
 def _generated(measured: Measurement, forced: Forced | None) -> tuple[int, ...] | None:
-    """Ids of what was generated, if they are known: the forced ones, checked against the reply, or the engine's own."""
+    """Ids of what was generated, if they are known: the forced ones, checked against the reply, or the engine's own.
+
+    A request that failed may have ended anywhere, in its prefill even.
+    """
+    if measured.error is not None:
+        return None
     if forced is None:
         return measured.reply.token_ids
     count = measured.evidence.generated_tokens

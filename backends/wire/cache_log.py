@@ -10,7 +10,7 @@ _CACHE_LINE = re.compile(
     r"selected slot by|checking sim = |memory_seq_rm \[|kv cache rm \[|forcing full prompt re-processing"
     r"|context checkpoint|clearing cache for lora|slot context shift|saving prompt with length|prompt cache entry"
     r"|cache size limit|cache token limit|looking for better prompt|prompt with length|found better prompt"
-    r"|purging slot|failed to load prompt from cache|failed to restore state|truncated = 1|saving idle slot"
+    r"|purging slot|failed to load prompt from cache|failed to restore state|truncated = 1"
     r"|clearing slot|clearing prompt with [1-9]"
 )
 _OF_THE_SERVER = re.compile(r".*?\bsrv\s+\S+\s+(?:- )?\s*")

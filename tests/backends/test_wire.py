@@ -315,15 +315,31 @@ def test_an_error_inside_a_stream(error: Any, kind: type[EngineError]) -> None:
 @pytest.mark.parametrize(
     ("name", "slot", "lines"),
     [
-        ("cold", 0, ["selected slot by LRU", "cached n_tokens = 0, memory_seq_rm [0, end)"]),
-        ("hit", 0, ["selected slot by LCP similarity", "cached n_tokens = 1823, memory_seq_rm [1823, end)"]),
-        ("restored-from-ram", 0, ["selected slot by LRU", "found better prompt", "cached n_tokens = 1823"]),
+        ("cold", 0, ["selected slot by LRU", "looking for", "cached n_tokens = 0, memory_seq_rm [0, end)"]),
+        ("hit", 0, ["checking sim", "selected slot by LCP", "cached n_tokens = 1823, memory_seq_rm [1823, end)"]),
+        (
+            "restored-from-ram",
+            0,
+            [
+                *(
+                    "checking sim",
+                    "selected slot by LRU",
+                    "saving prompt with length 2228",
+                    "looking for better prompt",
+                ),
+                *("prompt with length    1831", "prompt with length    2228", "found better prompt"),
+                "cached n_tokens = 1823",
+            ],
+        ),
         (
             "restored-checkpoint",
             0,
-            ["selected slot by LCP", "restored context", "cached n_tokens = 1820", "superseding", "created context"],
+            [
+                *("checking sim", "selected slot by LCP", "restored context", "cached n_tokens = 1820"),
+                *("superseding", "created context"),
+            ],
         ),
-        ("four-slots-overflow", 3, ["selected slot by LRU", *["saving idle slot to prompt cache"] * 3]),
+        ("four-slots-overflow", 3, ["selected slot by LRU", "looking for better prompt"]),
     ],
 )
 def test_a_real_log_is_cut_down_to_the_cache(name: str, slot: int, lines: list[str]) -> None:
@@ -349,10 +365,24 @@ def test_a_log_without_slots_names_none() -> None:
 
 
 def test_no_more_lines_are_kept_than_needed() -> None:
-    line = "id  1 | task 7 | cached n_tokens = 3, memory_seq_rm [3, end)\n"
+    line = "id  1 | task 7 | erased invalidated context checkpoint (pos_min = 3)\n"
     kept, slot = cache_log(line * (LOG_LINES_KEPT + 9))
     assert len(kept) == LOG_LINES_KEPT
     assert slot == 1
+
+
+def test_the_count_that_every_batch_repeats_is_kept_once_a_task() -> None:
+    line = "id  1 | task {} | cached n_tokens = {}, memory_seq_rm [3, end)\n"
+    kept, _ = cache_log(line.format(7, 3) + line.format(7, 515) + line.format(8, 0))
+    assert kept == (line.format(7, 3).strip(), line.format(8, 0).strip())
+
+
+def test_lines_of_the_server_lose_what_comes_before_them() -> None:
+    words = "prompt with length    1511, lcp =     631, f_keep = 0.418, f_sim = 0.958"
+    kept, _ = cache_log(
+        f"0.02.888.857 I srv          load:    - {words}\nsrv   prompt_save:  - saving prompt with length 9"
+    )
+    assert kept == (words, "saving prompt with length 9")
 
 
 def test_an_older_llama_server_without_cache_n_is_read_by_difference() -> None:

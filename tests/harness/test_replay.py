@@ -297,6 +297,13 @@ def test_a_fault_on_one_request_does_not_end_the_replay() -> None:
     assert [bool(record.error) for record in records] == [False, True, *[False] * (TURNS - 2)]
 
 
+def test_a_failed_request_is_not_taken_to_have_generated_its_reply() -> None:
+    judged = list(replay(Failing(2, EngineFault("hiccup"), once=True), Plan((session(),))))
+    failed = next(kept for record, kept in judged if record.error is not None)
+    assert failed.rendered is not None
+    assert failed.rendered.generated_ids is None
+
+
 @pytest.mark.parametrize("error", [EngineDied("killed"), Unreachable("nothing answers")])
 def test_when_the_engine_is_gone_its_record_is_the_last(error: Exception) -> None:
     records: list[RequestRecord] = []

@@ -1,0 +1,42 @@
+"""From a stored run to its explanation. The flow behind `dyno explain` and `dyno check`; prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from profiler.explanation import ExplainDocument, explain
+from profiler.findings import find
+from profiler.records import RequestRecord
+from profiler.store import StoreError, read_run
+
+
+def explanation_of(path: Path, *, worst: int = 5, sessions: Sequence[str] | None = None) -> ExplainDocument:
+    """The explanation of the run in folder `path`, of some of its sessions or of all.
+
+    Raises:
+        StoreError: the run cannot be read, keeps no prompts, or has no such session.
+    """
+    stored = read_run(path)
+    known = list(dict.fromkeys(record.session for record in stored.requests))
+    missing = next((name for name in sessions or () if name not in known), None)
+    if missing is not None:
+        raise StoreError(f"the run {path.name} has no session {missing!r}", hint=f"its sessions: {', '.join(known)}")
+    records = [r for r in stored.requests if not sessions or r.session in sessions]
+    notes = list(stored.notes)
+    if stored.requests and not (path / "prompts.zst").exists():
+        notes.append("this run is from before prompts were kept: what changed in them cannot be shown; measure again")
+    unknown = sum(r.verdict.cache_class == "unknown" for r in records)
+    if unknown:
+        notes.append(f"{unknown} of {len(records)} requests cannot be judged: the server does not say what it reused")
+    found = find(path, stored, sessions=frozenset(sessions) if sessions else None)
+    return explain(stored.info, records, found, worst=worst, notes=tuple(notes))
+
+
+def judged_records(path: Path, sessions: Sequence[str] | None) -> list[RequestRecord]:
+    """The requests of a run, of some of its sessions or of all.
+
+    Raises:
+        StoreError: the run cannot be read.
+    """
+    return [r for r in read_run(path).requests if not sessions or r.session in sessions]

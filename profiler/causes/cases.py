@@ -1,0 +1,143 @@
+"""From the files of a run to the requests that lost something, each beside the one it continues. Judges nothing.
+
+Requests are read in order and forgotten as soon as no later one can refer to them. What is held: the last request of
+every conversation, every sequence that no later one of its conversation extends (as the ledger does), and the last
+`RECENT` requests.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from backends.base import Facts, JsonObject
+from profiler.causes.base import Case, Step
+from profiler.causes.difference import changes
+from profiler.ledger import common_prefix_tokens
+from profiler.records import AnchorSample, RequestRecord
+from profiler.rendered import Rendered
+from profiler.store import read_bodies, read_prompts
+
+__all__ = ["RECENT", "cases_of_run", "lost_something"]
+
+RECENT: Final = 64
+"""Requests that are kept to see who came between; older ones no longer decide about a slot."""
+
+_Key = tuple[str, str, int]
+_T = TypeVar("_T")
+
+
+class _Raw(msgspec.Struct, frozen=True, dict=True):
+    """A request with its body still undecoded: most are never looked at."""
+
+    record: RequestRecord
+    body: bytes | None
+    rendered: Rendered | None
+
+    @property
+    def key(self) -> _Key:
+        return self.record.session, self.record.conversation, self.record.repeat
+
+    @cached_property
+    def step(self) -> Step:
+        """The request decoded, once however often it is looked at."""
+        request: JsonObject = msgspec.json.decode(self.body) if self.body else {}
+        return Step(self.record, request, self.rendered)
+
+
+def lost_something(record: RequestRecord) -> bool:
+    """Whether tokens were lost on either side, as far as is known."""
+    verdict = record.verdict
+    return bool(verdict.lost_prompt_side_tokens or verdict.lost_engine_side_tokens)
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """A sequence that the engine has held, as bytes, and its request."""
+
+    raw: _Raw
+    data: bytes
+
+
+def cases_of_run(
+    path: Path,
+    records: Iterable[RequestRecord],
+    facts: Facts,
+    load_log: str = "",
+    anchors: Sequence[AnchorSample] = (),
+) -> Iterator[Case]:
+    """The cases of the run in folder `path`, in the order in which they were sent.
+
+    `anchors` are the requests of dyno's own, which took part in what the engine did.
+
+    Raises:
+        StoreError: the bodies or the prompts cannot be read.
+    """
+    last: dict[_Key, _Raw] = {}
+    held: list[_Held] = []
+    recent: deque[_Raw] = deque(maxlen=RECENT)
+    for raw in _raws(path, records):
+        if lost_something(raw.record):
+            best = _best(raw, held) or last.get(raw.key)
+            case = _case(raw, last.get(raw.key), best, recent, facts)
+            ours = _between(anchors, best, raw)
+            yield msgspec.structs.replace(case, load_log=load_log, own_requests=ours)
+        last[raw.key] = raw
+        if raw.rendered is not None:
+            data = raw.rendered.sequence.tobytes()
+            held = [old for old in held if old.raw.key != raw.key or not data.startswith(old.data)]
+            held.append(_Held(raw, data))
+        recent.append(raw)
+
+
+def _raws(path: Path, records: Iterable[RequestRecord]) -> Iterator[_Raw]:
+    bodies, prompts = _ById(read_bodies(path)), _ById(read_prompts(path))
+    for record in records:
+        yield _Raw(record, bodies.get(record.request_id), prompts.get(record.request_id))
+
+
+class _ById(Generic[_T]):
+    """A stream of (request id, value), in the order of ids, looked up by ids that only grow."""
+
+    def __init__(self, values: Iterator[tuple[int, _T]]) -> None:
+        self._values = values
+        self._next = next(values, None)
+
+    def get(self, request_id: int) -> _T | None:
+        while self._next is not None and self._next[0] < request_id:
+            self._next = next(self._values, None)
+        return self._next[1] if self._next is not None and self._next[0] == request_id else None
+
+
+def _case(raw: _Raw, previous: _Raw | None, best: _Raw | None, recent: Iterable[_Raw], facts: Facts) -> Case:
+    step = raw.step
+    before = previous.step if previous is not None else None
+    since = best.record.request_id if best is not None else 0
+    return Case(
+        facts=facts,
+        step=step,
+        previous=before,
+        best=before if best is previous else best.step if best is not None else None,
+        between=tuple(other.step for other in recent if other.record.request_id > since),
+        changes=changes(before, step) if before is not None else (),
+    )
+
+
+def _best(raw: _Raw, held: Iterable[_Held]) -> _Raw | None:
+    """The latest of the requests whose sequence shares most with this prompt; `None` where prompts are not shown."""
+    if raw.rendered is None:
+        return None
+    prompt = raw.rendered.token_ids.tobytes()
+    shared = ((common_prefix_tokens(prompt, one.data), one.raw.record.request_id, one.raw) for one in held)
+    return max(shared, key=lambda found: found[:2], default=(0, 0, None))[2]
+
+
+def _between(anchors: Sequence[AnchorSample], best: _Raw | None, raw: _Raw) -> int:
+    """How many of the anchors were measured after the best match and before this request."""
+    if best is None:
+        return 0
+    return sum(best.record.stamps.sent_ns < anchor.at_ns < raw.record.stamps.sent_ns for anchor in anchors)
