@@ -27,6 +27,10 @@ _UNIT_END = re.compile(r"(?<=\n)|(?=<\||<\uff5c|<start_of_turn>|\[/?INST\])")
 RUN_TOKENS = 8
 """So many tokens in a row are enough to recognise a place by."""
 
+SURE_TOKENS = 64
+"""So many tokens in a row are the same place, where it is the nearest on both sides."""
+_NEAR = sorted(((a, b) for a in range(25) for b in range(25)), key=lambda step: (sum(step), step))
+
 
 class Hunk(msgspec.Struct, frozen=True):
     """One change of the text: `old` became `new`, whole lines of both sides, from `line_start` on in the old text.
@@ -110,10 +114,35 @@ def token_gaps(old: array[int], new: array[int]) -> list[Gap]:
     ours, theirs = old[same:], new[same:]
     if len(ours) > MAX_TOKENS or len(theirs) > MAX_TOKENS:
         return [Gap(same, len(old), same, len(new))]
-    runs = [run for run in equal_runs(ours, theirs, (_keys(ours), _keys(theirs))) if run[2] >= RUN_TOKENS]
+    runs = _near_runs(ours, theirs)
+    i, j = (runs[-1][0] + runs[-1][2], runs[-1][1] + runs[-1][2]) if runs else (0, 0)
+    if i < len(ours) and j < len(theirs):
+        rest, other = ours[i:], theirs[j:]
+        further = equal_runs(rest, other, (_keys(rest), _keys(other)))
+        runs += [(p + i, q + j, n) for p, q, n in further if n >= RUN_TOKENS]
     between = gaps(runs, len(ours), len(theirs))
     found = [Gap(g.old_start + same, g.old_end + same, g.new_start + same, g.new_end + same) for g in between]
     return [gap for gap in found if gap.old_start < len(old)]
+
+
+def _near_runs(old: array[int], new: array[int]) -> list[tuple[int, int, int]]:
+    """Equal runs as long as each begins a few tokens behind the last on both sides.
+
+    Most changes are a few tokens in a long prompt, and comparing bytes finds those many times faster than aligning.
+    """
+    runs: list[tuple[int, int, int]] = []
+    i = j = 0
+    while i < len(old) and j < len(new):
+        near = next(
+            (p for p in _NEAR if old[i + p[0] : i + p[0] + SURE_TOKENS] == new[j + p[1] : j + p[1] + SURE_TOKENS]), None
+        )
+        if near is None or len(old) - i - near[0] < SURE_TOKENS:
+            return runs
+        i, j = i + near[0], j + near[1]
+        same = common_prefix_tokens(old[i:].tobytes(), new[j:].tobytes())
+        runs.append((i, j, same))
+        i, j = i + same, j + same
+    return runs
 
 
 def _keys(tokens: array[int]) -> Sequence[bytes]:
