@@ -21,8 +21,9 @@ from backends.discovery.model_files import Search, find_models
 from backends.discovery.observed import OBSERVED, Observed
 from backends.discovery.places import Place, known_places
 from backends.discovery.servers import DEADLINE_S, FoundServer, find_servers, usual_urls
-from profiler import bandwidth, guards, hardware, machine, readings, store
+from profiler import bandwidth, guards, hardware, machine, readings, run_names
 from profiler.records import Guard, GuardSample, Machine
+from profiler.run_files import StoreError
 
 __all__ = ["MODELS", "DoctorReport", "EngineState", "Load", "engine_state", "gather", "measure_load"]
 
@@ -95,7 +96,7 @@ class DoctorReport(msgspec.Struct, frozen=True):
 def gather(
     *,
     clock: Callable[[], int],
-    runs: Path = store.RUNS,
+    runs: Path = run_names.RUNS,
     urls: Iterable[str] = (),
     folders: Iterable[Path] = (),
     with_bandwidth: bool = True,
@@ -111,8 +112,8 @@ def gather(
     `urls` are looked at besides the `usual` ones, `folders` besides the known `places`; each server gets `deadline_s`.
     """
     try:
-        stored: int | None = len(store.list_runs(runs))
-    except store.StoreError:
+        stored: int | None = len(run_names.list_runs(runs))
+    except StoreError:
         stored = None
     here, available = machine.machine(), machine.available_memory_bytes()
     now = (load or (lambda: measure_load(clock)))()

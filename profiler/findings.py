@@ -21,6 +21,7 @@ from profiler.causes.catalogue import kind_of
 from profiler.pricing import Loss, PrefillModel, Price, fit_prefill, samples_of
 from profiler.records import RequestRecord
 from profiler.store import StoredRun, read_load_log
+from profiler.verdict import LAST_TOKEN
 
 __all__ = ["CauseTotal", "Charge", "Finding", "Findings", "charges_of", "find"]
 
@@ -106,19 +107,25 @@ def _shared_prompt(case: Case, causes: Sequence[Cause]) -> list[tuple[Cause, tup
     """Each cause from its token to the next one's, less what it took out of the prompt; together never more than was
     evaluated.
 
-    A request that had only extended the sequence before would have evaluated what is behind `prev` alone. This one
-    evaluated P - L. The difference is prev - L, less the tokens by which the changes made the prompt shorter.
+    A request that had only extended the sequence before would have evaluated its last token, which was sampled alone,
+    and what is behind it. This one evaluated P - L. The difference is prev - 1 - L, less the tokens by which the
+    changes made the prompt shorter.
     """
     verdict = case.step.record.verdict
     lcp, prev, prompt = verdict.lcp_tokens, verdict.prev_tokens, verdict.prompt_tokens
     if not causes or lcp is None or prev is None or prompt is None:
         return [(cause, ()) for cause in causes]
     ordered = sorted(causes, key=lambda cause: cause.token if cause.token is not None else lcp)
-    starts = [lcp, *(min(max(cause.token or lcp, lcp), prev) for cause in ordered[1:]), max(lcp, prev)]
+    end = max(lcp, prev - LAST_TOKEN)
+    starts = [
+        lcp,
+        *(min(max(cause.token or lcp, lcp), end) for cause in ordered[1:]),
+        end,
+    ]
     shared: list[tuple[Cause, tuple[Loss, ...]]] = []
     depth = lcp
-    for cause, (start, end) in zip(ordered, pairwise(starts), strict=True):
-        tokens = min(max(0, end - start - cause.shrunk_tokens), prompt - depth)
+    for cause, (start, stop) in zip(ordered, pairwise(starts), strict=True):
+        tokens = min(max(0, stop - start - cause.shrunk_tokens), prompt - depth)
         shared.append((cause, (Loss(depth, tokens),) if tokens else ()))
         depth += tokens
     return shared

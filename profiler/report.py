@@ -161,7 +161,7 @@ def _warnings(document: CacheDocument) -> Text:
 def _where(document: CacheDocument, path: Path) -> str:
     build = f" ({document.engine.build})" if document.engine.build else ""
     state = "" if document.status == "complete" else f"  [{document.status}: only what had finished is shown]"
-    again = f"dyno report {document.run}"
+    again = f"dyno explain {document.run}"
     return f"{document.engine.name}{build} · {document.target}\nrun {document.run}: {path}{state} · {again}"
 
 

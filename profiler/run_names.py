@@ -24,7 +24,7 @@ _SHOWN: Final = 3
 
 
 class UnknownRun(StoreError):
-    """A name that means no stored run, or several."""
+    """A name that means no stored run, or several; or no session of a run."""
 
 
 def new_run_id(now_unix_ns: int) -> str:

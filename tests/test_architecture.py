@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "profiler": ("profiler", "profiler.*", "backends.base", "backends.wire"),
     "harness": (
         "harness", "harness.*", "profiler", "profiler.*",
-        "backends", "backends.base", "backends.options", "backends.wire",
+        "backends", "backends.base", "backends.discovery", "backends.discovery.*", "backends.gguf_header",
+        "backends.options", "backends.wire",
     ),
 }  # fmt: skip
 """Of our own modules, what those of a folder may import. Adapters are opened with `backends.open_engine`."""

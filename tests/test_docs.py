@@ -42,12 +42,13 @@ def code(document: str) -> list[str]:
 
 
 def commands(program: str) -> list[tuple[str, str]]:
-    return [
+    found = (
         (name(file), line)
         for file in DOCUMENTS
         for line in code(text(file))
         if line == program or line.startswith(program + " ")
-    ]
+    )
+    return list(dict.fromkeys(found))
 
 
 @cache

@@ -12,10 +12,15 @@ from typing import Annotated
 import typer
 
 from harness.cli.cache import cache
+from harness.cli.check import check
 from harness.cli.demo import demo
 from harness.cli.doctor import doctor
+from harness.cli.explain import explain
+from harness.cli.fix import fix
 from harness.cli.report import report
 from harness.cli.sessions import sessions
+from harness.cli.targets import targets
+from harness.cli.template import template
 
 __all__ = ["app", "main"]
 
@@ -51,7 +56,7 @@ def root(
     """Put a local model under agent work and see where its prompt cache, and with it your time, is lost."""
 
 
-for command in (cache, demo, doctor, report, sessions):
+for command in (cache, check, demo, doctor, explain, fix, report, sessions, targets, template):
     app.command()(command)
 
 
@@ -73,7 +78,8 @@ def _exit_code(error: Exception) -> int | None:
     """The exit code of an error of ours; `None` for a fault of dyno, which keeps its traceback."""
     from backends.base import EngineError, TargetError
     from harness.sessions import SessionError
-    from profiler.store import StoreError, UnknownRun
+    from profiler.run_files import StoreError
+    from profiler.run_names import UnknownRun
 
     if isinstance(error, TargetError | SessionError | UnknownRun):
         return USAGE

@@ -98,7 +98,7 @@ def run_cache(run: CacheRun) -> None:
     """
     target = resolve_target(run.target)
     with _gpus() as gpus_of, closing(open_engine(target)) as engine:
-        info = _info(run, engine)
+        info = _info(run, str(target), engine)
         plan = Plan(run.sessions, run.repeat, nonce=secrets.token_hex(8) if run.cold else None)
         writer, ledger = RunWriter.create(run.runs, info), Ledger()
         try:
@@ -205,13 +205,13 @@ def _progress(plan: Plan) -> Generator[Callable[[RequestRecord], None]]:
         yield lambda record: progress.update(task, advance=1, description=record.session)
 
 
-def _info(run: CacheRun, engine: Engine) -> RunInfo:
+def _info(run: CacheRun, target: str, engine: Engine) -> RunInfo:
     started = time.time_ns()
     return RunInfo(
         run_id=new_run_id(started),
         command=run.command,
         started_unix_ns=started,
-        target=run.target,
+        target=target,
         facts=engine.facts(),
         machine=machine(),
         versions=versions(),

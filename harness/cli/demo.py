@@ -12,9 +12,6 @@ import typer
 from harness.cli.cache import JSON_HELP, RUNS_HELP
 
 CONTEXT_TOKENS = 32768
-SEED, TURNS, SCALE = 7, 6, 0.5
-"""The bundled kinds of sessions, shortened so that two cores are done in a minute."""
-LEFT_OUT = ("append-only-long",)
 
 
 def demo(
@@ -23,17 +20,11 @@ def demo(
 ) -> None:
     """Measure the bundled 3.4 M parameter model on llama-server: under a minute, nothing to download."""
     from harness.cli.cache_run import CacheRun, run_cache
-    from harness.session_generator import KINDS, fewest_turns, generate
+    from harness.run_sessions import demo_sessions
 
     print(
         "dyno demo: a 3.4 M parameter model; how its cache behaves is real, its times say nothing of yours",
         file=sys.stderr,
-    )
-    # Seeds of their own, or the sessions would begin with the same text and find each other's cache.
-    sessions = tuple(
-        generate(kind, seed=SEED + number, turns=max(TURNS, fewest_turns(kind)), scale=SCALE)
-        for number, kind in enumerate(KINDS)
-        if kind not in LEFT_OUT
     )
     # One core is left free: llama.cpp's threads wait for each other by spinning, and crawl when one has to share.
     threads = max(1, (os.cpu_count() or 2) // 2)
@@ -42,7 +33,7 @@ def demo(
         CacheRun(
             command="demo",
             target=f"llama-server:{model}?ctx={CONTEXT_TOKENS}&threads={threads}",
-            sessions=sessions,
+            sessions=demo_sessions(),
             repeat=1,
             cold=False,
             runs=runs,

@@ -8,20 +8,22 @@ from pathlib import Path
 from profiler.explanation import ExplainDocument, explain
 from profiler.findings import find
 from profiler.records import RequestRecord
-from profiler.store import StoreError, read_run
+from profiler.run_names import UnknownRun
+from profiler.store import read_run
 
 
 def explanation_of(path: Path, *, worst: int = 5, sessions: Sequence[str] | None = None) -> ExplainDocument:
     """The explanation of the run in folder `path`, of some of its sessions or of all.
 
     Raises:
-        StoreError: the run cannot be read, keeps no prompts, or has no such session.
+        UnknownRun: it has no such session.
+        StoreError: the run cannot be read.
     """
     stored = read_run(path)
     known = list(dict.fromkeys(record.session for record in stored.requests))
     missing = next((name for name in sessions or () if name not in known), None)
     if missing is not None:
-        raise StoreError(f"the run {path.name} has no session {missing!r}", hint=f"its sessions: {', '.join(known)}")
+        raise UnknownRun(f"the run {path.name} has no session {missing!r}", hint=f"its sessions: {', '.join(known)}")
     records = [r for r in stored.requests if not sessions or r.session in sessions]
     notes = list(stored.notes)
     if stored.requests and not (path / "prompts.zst").exists():

@@ -18,7 +18,7 @@ def report(
     """Show a stored run: verdict, table, doubts. A run that was killed shows everything that had finished."""
     from harness.cli.cache_run import document_of
     from profiler.report import print_document
-    from profiler.store import find_run
+    from profiler.run_names import find_run
 
     path = find_run(runs, run)
     print_document(document_of(path), path, json_output=json_output)

@@ -41,23 +41,23 @@ def spans(of: Case, *causes: Cause) -> dict[str, list[tuple[int, int]]]:
 
 
 def test_a_changed_value_is_charged_with_everything_behind_it() -> None:
-    assert spans(case(1100, 10, 10, 1000), Cause("P1", "observed", "", (), token=10)) == {"P1": [(10, 990)]}
+    assert spans(case(1100, 10, 10, 1000), Cause("P1", "observed", "", (), token=10)) == {"P1": [(10, 989)]}
 
 
 def test_what_was_taken_out_is_not_charged() -> None:
     # 150 of the 250 tokens behind the divergence are reasoning that the new prompt no longer holds.
     stripped = Cause("P9", "observed", "", (), token=750, shrunk_tokens=150)
-    assert spans(case(1000, 750, 750, 1000), stripped) == {"P9": [(750, 100)]}
+    assert spans(case(1000, 750, 750, 1000), stripped) == {"P9": [(750, 99)]}
 
 
 def test_two_changes_share_the_loss_where_the_second_begins() -> None:
     causes = (Cause("P9", "observed", "", (), token=600, shrunk_tokens=50), Cause("P1", "observed", "", (), token=10))
-    assert spans(case(1100, 10, 10, 1000), *causes) == {"P1": [(10, 590)], "P9": [(600, 350)]}
+    assert spans(case(1100, 10, 10, 1000), *causes) == {"P1": [(10, 590)], "P9": [(600, 349)]}
 
 
 def test_engine_and_prompt_side_of_one_request_do_not_overlap() -> None:
     causes = (Cause("P1", "observed", "", (), token=400), Cause("E2", "observed", "", ()))
-    assert spans(case(1100, 100, 400, 1000), *causes) == {"P1": [(400, 600)], "E2": [(100, 300)]}
+    assert spans(case(1100, 100, 400, 1000), *causes) == {"P1": [(400, 599)], "E2": [(100, 300)]}
 
 
 def test_a_cause_of_a_known_part_leaves_the_rest_to_the_other() -> None:
