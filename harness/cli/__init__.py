@@ -19,6 +19,7 @@ from harness.cli.explain import explain
 from harness.cli.fix import fix
 from harness.cli.report import report
 from harness.cli.sessions import sessions
+from harness.cli.simulate import simulate
 from harness.cli.targets import targets
 from harness.cli.template import template
 
@@ -56,7 +57,7 @@ def root(
     """Put a local model under agent work and see where its prompt cache, and with it your time, is lost."""
 
 
-for command in (cache, check, demo, doctor, explain, fix, report, sessions, targets, template):
+for command in (cache, check, demo, doctor, explain, fix, report, sessions, simulate, targets, template):
     app.command()(command)
 
 

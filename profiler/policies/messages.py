@@ -11,7 +11,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, get_args
+from typing import Final
 
 import msgspec
 
@@ -32,7 +32,11 @@ _MARKERS: Final = tuple(
 )
 """ChatML, Llama 3, Gemma, Gemma 4, Granite, gpt-oss: the marker, and behind it the role."""
 _ROLES: Final[dict[str, Role]] = {
-    **{role: role for role in get_args(Role)},
+    "system": "system",
+    "developer": "developer",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
     "model": "assistant",
     "ipython": "tool",
     "function": "tool",
@@ -79,7 +83,7 @@ def messages_of(
     """
     if opening is None:
         return ()
-    roles = [_ROLES.get(found) for found in re.findall(opening.pattern, text)]
+    roles: list[Role | None] = [_ROLES.get(found) for found in re.findall(opening.pattern, text)]
     starts = [at for at, token in enumerate(ids) if token == opening.token]
     if len(roles) != len(starts):
         return ()
