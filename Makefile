@@ -25,8 +25,9 @@ help:  ## list the targets
 demo: $(RUNS)  ## measure the bundled tiny model on llama-server: about a minute, compiles nothing
 	@$(VENV)/bin/dyno demo
 
+# A process for each core, up to four: engines run on one thread, and a file's tests share its engine.
 test: $(TESTS)  ## the tests, on real engines; ARGS="-k verdict" goes to pytest
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(DEVELOPS)  ## ruff: rules and format
 	@$(PY) -m ruff check

@@ -2,7 +2,7 @@
 
 Its replies never say what was reused, and streamed ones say no counts at all. One that was launched here logs it
 (`Llama.generate: N prefix-match hit, remaining M prompt tokens to eval`), and only from there are its cached tokens
-known. Its prompts are rendered by a worker of ours (`backends.workers.llama_cpp_render`) for one that was launched here;
+known. The prompts of one that was launched here are rendered by a worker of ours (`backends.workers.llama_cpp_render`),
 one that runs elsewhere shows none. It splits off neither reasoning nor tool calls, drops the reasoning of earlier
 turns from what it is sent, and cannot be made to give a certain output.
 """
@@ -118,7 +118,8 @@ def _launched(path: str, options: Options) -> ChatServer:
         launched=True,
         settings=options.as_settings(),
     )
-    return _Launched(Connection(process.url, NAME, options.request_timeout_s, process=process), facts, process, renderer)
+    connection = Connection(process.url, NAME, options.request_timeout_s, process=process)
+    return _Launched(connection, facts, process, renderer)
 
 
 def command_line(path: str, port: int, options: Options) -> list[str]:

@@ -29,7 +29,9 @@ LIMIT_S = 5.0
 
 
 def messages(turns: int, second: int) -> list[JsonObject]:
-    history: list[JsonObject] = [{"role": "system", "content": f"You are an agent.\nTime: 2026-05-04 09:00:{second:02}"}]
+    history: list[JsonObject] = [
+        {"role": "system", "content": f"You are an agent.\nTime: 2026-05-04 09:00:{second:02}"}
+    ]
     for turn in range(turns):
         call = {"name": "read", "arguments": f'{{"path": "file_{turn}.py"}}'}
         history.append({"role": "assistant", "content": f"I read {turn}.", "tool_calls": [{"function": call}]})

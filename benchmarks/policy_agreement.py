@@ -23,7 +23,7 @@ import msgspec
 
 from backends import open_engine
 from backends.base import Target
-from harness.session_generator import KINDS, fewest_turns, generate
+from harness.session_maker.generator import KINDS, fewest_turns, generate
 from harness.sessions import Session
 from profiler.policies import Policy, Predicted, load
 from tests.profiler.policies.chats import play, random_session

@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 
-from profiler.residency import CORE_SHARE, INTERVAL_S, MemorySampler, this_system
-from profiler.residency_nvidia import NvidiaGpus, open_gpus
-from profiler.residency_records import ResidencySample
+from profiler.residency.nvidia import NvidiaGpus, open_gpus
+from profiler.residency.records import ResidencySample
+from profiler.residency.sampler import CORE_SHARE, INTERVAL_S, MemorySampler, this_system
 
 HOLDER = """
 import mmap, sys, threading

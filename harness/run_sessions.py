@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.session_generator import KINDS, fewest_turns, generate
+from harness.session_maker.generator import KINDS, fewest_turns, generate
 from harness.sessions import Session, SessionError, bundled_sessions, read_session
 from profiler.records import RunInfo
 

@@ -7,7 +7,7 @@ JSON Lines. The first line is the header, each further line a turn:
 
 `request` is the chat-completions body with the whole history, so that a recorded trace of any agent fits.
 Empty lines are skipped. Key order inside messages, tools and replies is kept, since it reaches the prompt.
-This module reads, writes and salts; it invents nothing (`harness.session_generator`) and sends nothing
+This module reads, writes and salts; it invents nothing (`harness.session_maker.generator`) and sends nothing
 (`harness.replay`).
 
 Schema history: 1, the first one.

@@ -11,7 +11,7 @@ import msgspec
 
 from profiler.probe_records import Probe
 from profiler.records import CacheClass, Forcing, Guard, Machine
-from profiler.residency_records import GpuSource, LoadSizes, MemorySource
+from profiler.residency.records import GpuSource, LoadSizes, MemorySource
 
 
 class EngineName(msgspec.Struct, frozen=True):

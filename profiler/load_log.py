@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from profiler.residency_records import LoadSizes
+from profiler.residency.records import LoadSizes
 
 __all__ = ["load_sizes"]
 

@@ -2,7 +2,7 @@
 
 Servers of one name differ by version and by flag, and a figure that is there may be none: the count of cached tokens is
 believed to be one when it rises from a prompt that nothing has cached to an identical repeat. Measures and describes;
-judges no session (`profiler.verdict`) and prints nothing (`profiler.report_server`).
+judges no session (`profiler.verdict`) and prints nothing (`profiler.report.server`).
 """
 
 from __future__ import annotations

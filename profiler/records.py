@@ -13,7 +13,7 @@ import msgspec
 
 from backends.base import DeltaKind, Evidence, Facts
 from profiler.probe_records import CalibrationRecord, Probe
-from profiler.residency_records import LoadSizes
+from profiler.residency.records import LoadSizes
 
 SCHEMA = 1
 """Version of every stored record. History: 1, the first one."""

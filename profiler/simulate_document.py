@@ -1,6 +1,6 @@
 """The document that `dyno simulate --json` prints and its report shows. Values only; every cached figure is predicted.
 
-`harness.simulate` fills it. Its JSON Schema is docs/simulate.schema.json, made from these types.
+`harness.simulation.play` fills it. Its JSON Schema is docs/simulate.schema.json, made from these types.
 """
 
 from __future__ import annotations

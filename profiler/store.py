@@ -30,7 +30,7 @@ import msgspec
 
 from profiler.records import SCHEMA, AnchorSample, Failure, GuardSample, RequestRecord, RunClosed, RunInfo
 from profiler.rendered import Rendered
-from profiler.residency_records import ResidencySample
+from profiler.residency.records import ResidencySample
 from profiler.run_files import (
     Appender,
     BlobWriter,

@@ -1,7 +1,7 @@
 """Whether a chat template keeps the prefix of a growing history: what breaks it, where, and what that costs.
 
 Pure: it is given what an engine rendered before and after each reply, and what the model said in between. It renders
-nothing (`harness.template_probe`). A prompt is stable if it extends the one before it and then holds what the model
+nothing (`harness.templates.probe`). A prompt is stable if it extends the one before it and then holds what the model
 generated, character by character: only then does a prefix cache keep both.
 
 Counts of tokens up to a break in the earlier prompt are the engine's own; tokens of a reply are estimated from its

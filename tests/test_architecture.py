@@ -31,7 +31,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 """Of our own modules, what those of a folder may import. Adapters are opened with `backends.open_engine`."""
 
-MAY_PRINT = ("harness/cli/*", "profiler/report*", "backends/workers/*")
+MAY_PRINT = ("harness/cli/*", "profiler/report/*", "backends/workers/*")
 """Workers are processes of their own; what they print is read by the adapter."""
 
 MAY_WRITE_IN_PROFILER = ("profiler/store.py", "profiler/run_files.py")
@@ -39,8 +39,8 @@ MAY_WRITE_IN_PROFILER = ("profiler/store.py", "profiler/run_files.py")
 MAY_READ_CLOCKS = {
     "profiler/measure.py": "stamps the requests",
     "profiler/guards.py": "samples the machine at an interval",
-    "profiler/residency.py": "samples memory at an interval",
-    "profiler/residency_linux.py": "measures what its own reading costs",
+    "profiler/residency/sampler.py": "samples memory at an interval",
+    "profiler/residency/linux.py": "measures what its own reading costs",
     "profiler/store.py": "dates the end of a run",
     "harness/cli/cache_run.py": "dates a run",
     "harness/replay.py": "dates each request",
@@ -203,7 +203,7 @@ def test_only_the_command_line_and_the_report_draw_on_the_terminal() -> None:
     breaches = [
         f"{name(file)}:{line} imports {imported}"
         for file in product()
-        if not among(file, ("harness/cli/*", "profiler/report*"))
+        if not among(file, ("harness/cli/*", "profiler/report/*"))
         for line, imported in imports(tree(file))
         if imported.partition(".")[0] in {"typer", "rich"}
     ]

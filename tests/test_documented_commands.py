@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from backends.workers.server_process import Options, ServerProcess
-from harness.session_generator import fewest_turns, generate
+from harness.session_maker.generator import fewest_turns, generate
 from harness.sessions import write_session
 from tests.test_docs import commands
 from tests.tiny_model.export import write_hf_folder

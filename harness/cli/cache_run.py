@@ -31,10 +31,10 @@ from profiler.ledger import Ledger
 from profiler.load_log import load_sizes
 from profiler.machine import machine, versions
 from profiler.records import Failure, RequestRecord, RunInfo
-from profiler.report import print_document
-from profiler.residency import MemorySampler, ReadsGpus
-from profiler.residency_nvidia import open_gpus
-from profiler.residency_summary import summarise_residency
+from profiler.report.cache import print_document
+from profiler.residency.nvidia import open_gpus
+from profiler.residency.sampler import MemorySampler, ReadsGpus
+from profiler.residency.summary import summarise_residency
 from profiler.run_names import new_run_id
 from profiler.store import RunWriter, read_run
 from profiler.summary import summarise

@@ -38,7 +38,7 @@ def check(
     """
     from harness.cli.explain_run import explanation_of, judged_records
     from profiler.check import Thresholds, check_run
-    from profiler.report_check import print_check
+    from profiler.report.check import print_check
     from profiler.run_names import find_run
 
     path = find_run(runs, run)

@@ -23,7 +23,7 @@ def explain(
 ) -> None:
     """Say why a run lost cached tokens: the seconds by cause, the worst requests with their difference, the fixes."""
     from harness.cli.explain_run import explanation_of
-    from profiler.report_causes import print_explanation
+    from profiler.report.causes import print_explanation
     from profiler.run_names import find_run
 
     path = find_run(runs, run)

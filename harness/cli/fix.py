@@ -38,7 +38,7 @@ def fix(
     stands for. Ctrl-C keeps and reports what was measured.
     """
     from harness.cli.fix_run import FixAsked, run_fix
-    from harness.fix_plan import Wanted
+    from harness.fixing.plan import Wanted
 
     wanted = Wanted(tuple(lever or ()), tuple(code.upper() for code in cause or ()), all_sessions)
     run_fix(FixAsked(run, runs, wanted, apply=apply, baseline=baseline, json_output=json_output))

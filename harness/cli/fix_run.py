@@ -13,9 +13,9 @@ import msgspec
 
 from backends import open_engine
 from backends.base import Engine, EngineError, KeepsTime, LogsLoad, Target, TargetError
-from harness.fix import Piece, Salt, pieces_of, replay_piece, unchanged_by, with_levers
-from harness.fix_comparison import Arms, document_of
-from harness.fix_plan import FixPlan, Wanted, plan_fix
+from harness.fixing.comparison import Arms, document_of
+from harness.fixing.plan import FixPlan, Wanted, plan_fix
+from harness.fixing.rerun import Piece, Salt, pieces_of, replay_piece, unchanged_by, with_levers
 from harness.run_sessions import sessions_of
 from harness.sessions import Session
 from harness.targets import resolve_target
@@ -26,8 +26,8 @@ from profiler.ledger import Ledger
 from profiler.load_log import load_sizes
 from profiler.machine import machine, versions
 from profiler.records import Failure, RunInfo
-from profiler.report_fix import print_fix
-from profiler.residency import MemorySampler
+from profiler.report.fix import print_fix
+from profiler.residency.sampler import MemorySampler
 from profiler.run_names import find_run, new_run_id
 from profiler.store import RunWriter, Status, StoredRun, StoreError, read_run
 

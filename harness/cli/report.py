@@ -17,7 +17,7 @@ def report(
 ) -> None:
     """Show a stored run: verdict, table, doubts. A run that was killed shows everything that had finished."""
     from harness.cli.cache_run import document_of
-    from profiler.report import print_document
+    from profiler.report.cache import print_document
     from profiler.run_names import find_run
 
     path = find_run(runs, run)

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from harness.session_generator import KINDS, fewest_turns, generate
+from harness.session_maker.generator import KINDS, fewest_turns, generate
 from harness.sessions import Session, SessionError, bundled_sessions, write_session
 
 

@@ -19,14 +19,14 @@ from backends.base import Target
 from harness.cli.cache_run import chosen_sessions
 from harness.cli.template_run import target_of
 from harness.sessions import Session, bundled_sessions
-from harness.simulate_compare import Comparison, Simulated
-from harness.simulate_facts import facts_of_model
-from harness.simulate_input import Workload, workload_of_run, workload_of_sessions
-from harness.simulate_result import document_of, in_words
-from harness.simulate_settings import chosen_engines, read_values, settings_of, split_facts
+from harness.simulation.compare import Comparison, Simulated
+from harness.simulation.facts import facts_of_model
+from harness.simulation.input import Workload, workload_of_run, workload_of_sessions
+from harness.simulation.result import document_of, in_words
+from harness.simulation.settings import chosen_engines, read_values, settings_of, split_facts
 from harness.targets import resolve_target
 from profiler.policies import policy_names
-from profiler.report_simulate import print_simulation
+from profiler.report.simulate import print_simulation
 from profiler.run_names import UnknownRun, find_run
 from profiler.simulate_document import TokenSource
 

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from backends import open_engine, parse_target
 from backends.base import JsonObject, Target, TargetError
-from harness.template_document import HISTORIES, Loss, TemplateDocument, document_of
-from harness.template_probe import Status, probe
+from harness.templates.document import HISTORIES, Loss, TemplateDocument, document_of
+from harness.templates.probe import Status, probe
 from profiler.template_stability import When
 
 SMALL = {"llama-server": {"ctx": "512", "slots": "1", "gpu_layers": "0", "threads": "1"}, "mlx": {"ctx": "512"}}

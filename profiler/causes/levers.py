@@ -1,7 +1,7 @@
 """What to change so that a cause goes away, on this engine or in this agent; and what else that would change. Data.
 
 A lever that dyno can pull itself says how: `options` of the target (launch settings), `parameters` of the request body,
-or a `rewrite` of the session that stands for a change of the harness (`harness.rewrites`). The others are words alone.
+or a `rewrite` of the session that stands for a change of the harness (`harness.fixing.rewrites`). Others are words.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from backends import parse_target
 from backends.base import Request
 from backends.llama_cpp import open_engine
-from harness.session_generator import generate
+from harness.session_maker.generator import generate
 from profiler.measure import measure
 from tests.backends.test_llama_server import TINY
 

@@ -1,4 +1,4 @@
-"""mlx-lm in its worker: exact counts on each kind of cache, forced output, the bundled sessions, what is refused."""
+"""mlx-lm in its worker: exact counts on each kind of cache, forced output, what is refused."""
 
 from __future__ import annotations
 
@@ -30,9 +30,6 @@ from backends.base import (
     TargetError,
 )
 from backends.workers.worker_engine import WorkerEngine
-from harness.replay import Plan, replay
-from harness.sessions import bundled_sessions
-from profiler.records import RequestRecord
 from tests.backends import mlx_models
 from tests.backends.contract import ANSWER, CALL, Served, conversation
 
@@ -291,59 +288,3 @@ def test_wrong_options_are_named(options: dict[str, str], message: str, launch: 
 def test_a_file_is_not_a_folder(launch: Launch) -> None:
     with pytest.raises(ModelFileError, match="is a file"):
         launch(mlx_models.TINY)
-
-
-@pytest.fixture(scope="module")
-def replayed(dense: Path) -> dict[str, list[RequestRecord]]:
-    """The first turns of each bundled session that is told from its first turns, by its name."""
-    names = ("append-only", "reasoning-kept", "clock-in-system-prompt", "title-call", "interleaved")
-    sessions = [
-        msgspec.structs.replace(session, turns=session.turns[:5])
-        for session in bundled_sessions()
-        if session.name in names
-    ]
-    engine = start(dense, ctx="32768")
-    found: dict[str, list[RequestRecord]] = {session.name: [] for session in sessions}
-    try:
-        for record, _ in replay(engine, Plan(tuple(sessions))):
-            found[record.session].append(record)
-    finally:
-        engine.close()
-    assert set(found) == set(names)
-    return found
-
-
-def continuations(records: list[RequestRecord]) -> list[RequestRecord]:
-    return [record for record in records if record.verdict.continuation]
-
-
-def test_every_request_of_the_sessions_was_forced(replayed: dict[str, list[RequestRecord]]) -> None:
-    records = [record for found in replayed.values() for record in found]
-    assert {record.error for record in records} == {None}
-    assert {record.forcing for record in records} == {"token_ids"}
-    assert all((r.verdict.cached_tokens or 0) <= (r.verdict.lcp_tokens or 0) for r in records)
-
-
-@pytest.mark.parametrize("session", ["append-only", "reasoning-kept"])
-def test_appending_hits_in_every_turn(replayed: dict[str, list[RequestRecord]], session: str) -> None:
-    records = continuations(replayed[session])
-    assert len(records) == 4
-    assert {record.verdict.cache_class for record in records} == {"hit"}
-    assert all(record.verdict.lost_ns == 0 for record in records)
-
-
-def test_a_clock_in_the_system_prompt_misses_in_every_turn(replayed: dict[str, list[RequestRecord]]) -> None:
-    records = continuations(replayed["clock-in-system-prompt"])
-    assert len(records) == 4
-    for record in records:
-        assert record.verdict.cache_class in ("partial", "full_miss")
-        assert (record.verdict.lost_prompt_side_tokens or 0) > 500
-
-
-@pytest.mark.parametrize("session", ["title-call", "interleaved"])
-def test_the_single_live_cache_is_lost_to_every_side_call(
-    replayed: dict[str, list[RequestRecord]], session: str
-) -> None:
-    records = continuations(replayed[session])
-    assert sum(record.verdict.lost_engine_side_tokens or 0 for record in records) > 1000
-    assert all(record.verdict.lost_prompt_side_tokens == 0 for record in records)

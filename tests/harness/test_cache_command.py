@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from backends.workers.server_process import Options, ServerProcess
+from harness.sessions import write_session
+from tests.harness.test_opening import short_session
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "profiles" / "models" / "tiny" / "tiny-f16.gguf"
@@ -32,9 +34,9 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def dyno(*arguments: str, cwd: Path) -> tuple[int, str, str]:
+def dyno(*arguments: str, cwd: Path, timeout_s: float = 120) -> tuple[int, str, str]:
     with start(*arguments, cwd=cwd) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=timeout_s)
         assert "Traceback" not in err, err
         return process.returncode, out, err
 
@@ -94,7 +96,7 @@ def test_report_shows_verdict_table_and_place(tmp_path: Path) -> None:
     assert code == 0
     assert out.strip().startswith("STABLE")
     assert "append-only" in out
-    assert "dyno report" in out
+    assert "dyno explain" in out
     assert "append-only" in err  # progress
     again = dyno("report", "latest", cwd=tmp_path)
     assert again[1] == out
@@ -105,7 +107,7 @@ def test_report_shows_verdict_table_and_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["cache", "nonsense"], 2, "names no engine"),
+        (["cache", "nonsense"], 2, "no target is named"),
         (["cache", "lama-server:x.gguf"], 2, "did you mean llama-server"),
         (["cache", "llama-server:missing.gguf"], 2, "missing.gguf"),
         (["cache", "llama-server:broken.gguf"], 2, "broken.gguf"),
@@ -187,6 +189,40 @@ def test_a_server_that_is_warm_is_noticed_and_cold_starts_cold(tmp_path: Path) -
             assert value["sessions"][0]["hit"] == 8
     finally:
         server.close()
+
+
+@pytest.mark.engine
+def test_a_silent_server_is_calibrated_and_inferred_from(tmp_path: Path) -> None:
+    """llama-server with its counts and prompts hidden, through an adapter from outside."""
+    write_session(short_session(), tmp_path / "short.jsonl")
+    target = f"tests.harness.silent_engine:{TINY}?ctx=4096&threads=1"
+    code, out, err = dyno("cache", target, "-s", "short.jsonl", "--json", cwd=tmp_path)
+    assert code == 0, err
+    value = document(out)
+    assert value["probe"]["cached"] == "not_reported"
+    assert value["probe"]["prompts"] is False
+    assert {r["cached_tokens"] for r in value["requests"]} == {None}
+    # A machine that is too busy to see chunks come one by one does not calibrate.
+    streams = bool(value["probe"]["streams"])
+    assert (value["calibration"] is not None) == streams
+    assert ("calibration 1/" in err) == streams
+    stored = json.loads((tmp_path / "runs" / value["run"] / "run.json").read_text())
+    assert stored["probe"] == value["probe"]
+    assert stored["settings"]["calibrate"] is True
+    if streams:
+        assert len(stored["calibration"]["samples"]) == value["calibration"]["prompts"] >= 8
+    _, shown, _ = dyno("report", cwd=tmp_path)
+    assert "not reported: cached tokens, evaluated tokens, prefill time" in " ".join(shown.split())
+
+
+@pytest.mark.engine
+def test_a_server_that_fails_on_the_probe_is_one_error_and_a_failed_run(tmp_path: Path) -> None:
+    code, out, err = dyno("cache", f"llama-server:{TINY}?ctx=256&threads=1", "--json", cwd=tmp_path)
+    assert code == 3
+    assert "failed on the probe, the first request of a run" in err
+    assert "raise the target's ctx" in err
+    value = document(out)
+    assert (value["status"], value["requests"]) == ("failed", [])
 
 
 def running_engine(process: subprocess.Popen[str]) -> psutil.Process:

@@ -13,15 +13,15 @@ import pytest
 from backends.base import EngineDied, TargetError
 from harness.cli.cache_run import CacheRun, run_cache
 from harness.cli.fix_run import FixAsked, run_fix
-from harness.fix_plan import Wanted
-from harness.session_generator import fewest_turns, generate
+from harness.fixing.plan import Wanted
+from harness.session_maker.generator import fewest_turns, generate
 from harness.sessions import Session, SessionError, read_session, write_session
 from profiler.run_names import list_runs
 from profiler.store import StoreError, read_run
-from tests.harness import fix_engine
+from tests.harness.fixing import fix_engine
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "fix.schema.json").read_text())
-ENGINE = "tests.harness.fix_engine:?"
+ENGINE = "tests.harness.fixing.fix_engine:?"
 TURNS = 6
 PREFILL_S = 0.0001
 """Of one token, in the simulation."""

@@ -12,7 +12,7 @@ from backends.base import Engine, EngineFault, JsonObject, Request
 from backends.scripted import Options, Scripted
 from harness.opening import DENSER, FREE_CONTEXT_TOKENS, Opening, longest_prompt_tokens, open_run
 from harness.replay import Plan, replay
-from harness.session_generator import fewest_turns, generate
+from harness.session_maker.generator import fewest_turns, generate
 from harness.sessions import Session, Turn
 from profiler.calibration import calibration_of
 from profiler.ledger import Ledger

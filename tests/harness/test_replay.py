@@ -25,7 +25,7 @@ from backends.base import (
 )
 from backends.scripted import Options, Scripted
 from harness.replay import Plan, replay
-from harness.session_generator import KINDS, generate
+from harness.session_maker.generator import KINDS, generate
 from harness.sessions import Session, Turn
 from profiler.inversion import Sample, fit
 from profiler.records import AnchorSample, RequestRecord

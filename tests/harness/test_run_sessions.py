@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli.cache_run import chosen_sessions
 from harness.run_sessions import demo_sessions, described, sessions_of
-from harness.session_generator import generate
+from harness.session_maker.generator import generate
 from harness.sessions import SessionError, bundled_sessions, write_session
 from profiler.records import RunInfo
 from tests.profiler.test_summary import INFO

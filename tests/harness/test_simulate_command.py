@@ -17,7 +17,7 @@ import pytest
 from backends.base import TargetError
 from harness.cli.cache_run import CacheRun, run_cache
 from harness.cli.simulate_run import SimulateRun, resolve_inputs, run_simulate
-from harness.session_generator import fewest_turns, generate
+from harness.session_maker.generator import fewest_turns, generate
 from harness.sessions import SessionError, write_session
 from profiler.run_files import StoreError
 from profiler.run_names import UnknownRun

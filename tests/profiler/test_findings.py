@@ -16,7 +16,7 @@ from backends import open_engine, parse_target
 from backends.base import Evidence, Facts
 from harness.cli.explain_run import explanation_of
 from harness.replay import Plan, replay
-from harness.session_generator import fewest_turns, generate
+from harness.session_maker.generator import fewest_turns, generate
 from profiler.causes.base import Case, Cause, Step
 from profiler.check import Thresholds, check_run
 from profiler.explanation import ExplainDocument

@@ -14,7 +14,7 @@ import pytest
 from profiler.fix_document import FixDocument, FixRun, LeverRow, Measured, Predicted, Remaining, compare, priced
 from profiler.pricing import Loss, PrefillModel
 from profiler.records import Failure, RequestRecord
-from profiler.report_fix import print_fix
+from profiler.report.fix import print_fix
 from tests.profiler.test_summary import SECOND, request
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "fix.schema.json"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.load_log import load_sizes
-from profiler.residency_records import LoadSizes
+from profiler.residency.records import LoadSizes
 
 LOGS = Path(__file__).parent / "load_logs"
 MIB = 1 << 20

@@ -36,7 +36,7 @@ from profiler.records import (
     RunInfo,
     Stamps,
 )
-from profiler.residency_records import ResidencySample
+from profiler.residency.records import ResidencySample
 from profiler.run_files import Appender, BlobWriter
 from profiler.run_names import find_run, list_runs, new_run_id
 from profiler.store import RunWriter, StoreError, read_bodies, read_load_log, read_run

@@ -16,7 +16,7 @@ import msgspec
 
 from backends import open_engine, parse_target
 from backends.base import Engine, Evidence, Forcer, JsonObject, Prompt, Request
-from harness.session_generator import KINDS, fewest_turns, generate
+from harness.session_maker.generator import KINDS, fewest_turns, generate
 from harness.sessions import Session, Turn, salted
 from profiler.policies import mlx, mlx_server
 from profiler.policies.base import Message, Policy, Role, Sent

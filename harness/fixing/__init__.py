@@ -1,0 +1,1 @@
+"""`dyno fix`: which change would save what, making it, and measuring again."""

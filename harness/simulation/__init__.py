@@ -1,0 +1,1 @@
+"""`dyno simulate`: sessions and runs played on models of engines' caches, setting by setting."""

@@ -1,0 +1,1 @@
+"""Print what was found, one file a report: documents in, text out. The only place in this folder that prints."""
