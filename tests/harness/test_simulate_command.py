@@ -159,10 +159,11 @@ def test_facts_given_by_hand_hold_for_every_setting(tmp_path: Path, capsys: pyte
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
-    write_session(sub_agent(), tmp_path / "sub.jsonl")
+    # Long enough that no machine is done with the grid when the signal comes.
+    write_session(generate("sub-agent", seed=1, turns=80), tmp_path / "long.jsonl")
     many = ",".join(map(str, range(1, 600)))
     slow = ("--set", "cache_kind=sliding_window", "--set", "window=128")
-    with start("sub.jsonl", "--cache-ram", many, *slow, "--json", cwd=tmp_path) as process:
+    with start("long.jsonl", "--cache-ram", many, *slow, "--json", cwd=tmp_path) as process:
         assert process.stderr is not None
         while "simulating" not in process.stderr.readline():
             assert process.poll() is None
