@@ -15,8 +15,8 @@ from backends.base import DeltaKind, Evidence, Facts
 from profiler.probe_records import CalibrationRecord, Probe
 from profiler.residency.records import LoadSizes
 
-SCHEMA = 1
-"""Version of every stored record. History: 1, the first one."""
+SCHEMA = 2
+"""Version of every stored record. History: 1, the first one; 2, what a server reports and what is inferred of it."""
 
 Fidelity = Literal["simulate", "rehearse", "dispatch"]
 Forcing = Literal["token_ids", "length", "none"]

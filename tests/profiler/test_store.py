@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from backends.base import Evidence, Facts
 from profiler.records import (
+    SCHEMA,
     AnchorSample,
     CacheVerdict,
     Failure,
@@ -41,6 +42,7 @@ from profiler.run_files import Appender, BlobWriter
 from profiler.run_names import find_run, list_runs, new_run_id
 from profiler.store import RunWriter, StoreError, read_bodies, read_load_log, read_run
 
+CURRENT, NEWER = (f'"schema":{number},'.encode() for number in (SCHEMA, SCHEMA + 1))
 REPOSITORY = Path(__file__).parents[2]
 GUARD = GuardSample(
     at_ns=5, interval_ns=5, foreign_cpu=0.25, steal=None, swap_in_bytes=0, major_faults=None, lateness_ns=1
@@ -118,7 +120,9 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def of_this_schema(record: Any) -> st.SearchStrategy[Any]:
-    return values(record).map(lambda r: msgspec.structs.replace(r, schema=1) if "schema" in r.__struct_fields__ else r)
+    if "schema" not in record.__struct_fields__:
+        return values(record)
+    return values(record).map(lambda r: msgspec.structs.replace(r, schema=SCHEMA))
 
 
 @settings(max_examples=40, deadline=None)
@@ -285,10 +289,10 @@ def test_a_run_from_before_memory_was_sampled_lacks_nothing(whole: Path, tmp_pat
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("run.json", b'"command"', b'"schema":2,"command"'),
-        ("requests.jsonl", b'{"schema":1,', b'{"schema":2,'),
-        ("closed.json", b'"status"', b'"schema":2,"status"'),
-        ("bodies.zst", b'{"schema":1,', b'{"schema":2,'),
+        ("run.json", b'"command"', NEWER + b'"command"'),
+        ("requests.jsonl", b"{" + CURRENT, b"{" + NEWER),
+        ("closed.json", b'"status"', NEWER + b'"status"'),
+        ("bodies.zst", b"{" + CURRENT, b"{" + NEWER),
     ],
 )
 def test_a_newer_schema_is_named_as_such(whole: Path, tmp_path: Path, name: str, old: bytes, new: bytes) -> None:
@@ -297,10 +301,10 @@ def test_a_newer_schema_is_named_as_such(whole: Path, tmp_path: Path, name: str,
     file = run_path / name
     content = file.read_bytes()
     # The later of two equal keys wins, so the record's own schema gives way.
-    content = content.replace(b',"schema":1}', b"}").replace(old, new, 1)
+    content = content.replace(b"," + CURRENT[:-1] + b"}", b"}").replace(old, new, 1)
     assert content != file.read_bytes()
     file.write_bytes(content)
-    with pytest.raises(StoreError, match="schema 2, this dyno reads up to 1") as caught:
+    with pytest.raises(StoreError, match=f"schema {SCHEMA + 1}, this dyno reads up to {SCHEMA}") as caught:
         read_run(run_path) if name != "bodies.zst" else list(read_bodies(run_path))
     assert caught.value.hint == "update dyno to read this run"
 
@@ -408,6 +412,15 @@ def test_close_ends_the_run_once(tmp_path: Path) -> None:
         writer.guard(GUARD)
 
 
+def test_a_run_of_the_first_schema_is_still_read(whole: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(whole, old)
+    for file in (*old.glob("*.jsonl"), *old.glob("*.json")):
+        text = file.read_text().replace(f'"schema":{SCHEMA}', '"schema":1')
+        file.write_text(text)
+    assert read_run(old).notes == ()
+
+
 def test_every_file_states_its_schema(whole: Path) -> None:
     holds = {
         "requests": "RequestRecord",
@@ -417,9 +430,9 @@ def test_every_file_states_its_schema(whole: Path) -> None:
     }
     for name, record in holds.items():
         first = (whole / f"{name}.jsonl").read_bytes().split(b"\n")[0]
-        assert msgspec.json.decode(first) == {"schema": 1, "holds": record}
+        assert msgspec.json.decode(first) == {"schema": SCHEMA, "holds": record}
     for name in ("run.json", "closed.json"):
-        assert msgspec.json.decode((whole / name).read_bytes())["schema"] == 1
+        assert msgspec.json.decode((whole / name).read_bytes())["schema"] == SCHEMA
     assert sorted(p.name for p in whole.iterdir()) == [
         "anchors.jsonl",
         "bodies.zst",
