@@ -133,7 +133,8 @@ def _covariance(
     degrees = max(1, len(ns) - int(free.sum()))
     scale = np.abs(weighted).max(axis=0)
     scale[scale == 0] = 1.0
-    inverse: Floats = np.linalg.pinv((weighted / scale).T @ (weighted / scale)) / np.outer(scale, scale)
+    scaled: Floats = weighted / scale
+    inverse = np.asarray(np.linalg.pinv(scaled.T @ scaled), dtype=np.float64) / np.outer(scale, scale)
     full = np.zeros((3, 3))
     full[np.ix_(free, free)] = inverse * float(residuals @ residuals) / degrees
     return (float(full[1, 1]), float(full[1, 2])), (float(full[2, 1]), float(full[2, 2]))

@@ -19,11 +19,11 @@ from backends.base import Facts, JsonObject
 from profiler.causes.base import Case, Step
 from profiler.causes.difference import changes
 from profiler.ledger import common_prefix_tokens
-from profiler.records import AnchorSample, RequestRecord
+from profiler.records import AnchorSample, CacheVerdict, RequestRecord
 from profiler.rendered import Rendered
 from profiler.store import read_bodies, read_prompts
 
-__all__ = ["RECENT", "cases_of_run", "lost_something"]
+__all__ = ["RECENT", "cases_of_run", "lost_something", "lost_text"]
 
 RECENT: Final = 64
 """Requests that are kept to see who came between; older ones no longer decide about a slot."""
@@ -53,7 +53,16 @@ class _Raw(msgspec.Struct, frozen=True, dict=True):
 def lost_something(record: RequestRecord) -> bool:
     """Whether tokens were lost on either side, as far as is known."""
     verdict = record.verdict
-    return bool(verdict.lost_prompt_side_tokens or verdict.lost_engine_side_tokens)
+    return lost_text(verdict) or bool(verdict.lost_engine_side_tokens)
+
+
+def lost_text(verdict: CacheVerdict) -> bool:
+    """Whether tokens were evaluated again because the text changed.
+
+    A prompt that an earlier sequence begins with (a request that is asked again) is shorter at no cost.
+    """
+    history, shared = verdict.history_tokens, verdict.lcp_tokens
+    return bool(verdict.lost_prompt_side_tokens) and (history is None or shared is None or history > shared)
 
 
 class _Held(msgspec.Struct, frozen=True):

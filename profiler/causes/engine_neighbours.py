@@ -169,7 +169,7 @@ def other_slot(case: Case, trail: Trail) -> Cause | None:
             "quarter, or which is not better in every respect than what the slot holds."
         ) + _after_anchor(case)
         return cause_of("E19", "observed", text, log_proof(refused.line), tokens=trail.left - cached)
-    if trail.where != "elsewhere" or chosen.lying:
+    if trail.where != "elsewhere" or (chosen.lying and chosen.how != "pinned"):
         return None
     slot = best.record.evidence.slot
     text = f"The shared prefix lay in slot {slot}; {_put(case, mine)}, and slots share nothing."

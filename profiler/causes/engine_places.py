@@ -136,8 +136,9 @@ def _by_slots(case: Case, reusable: int, held_by: int, mine: int) -> Trail:
     if place == mine:
         return found.trail("here", followed=True)
     chosen = choice(case.step)
-    # Slots that hold something are listed where similarity counts: one that is not was emptied by somebody unseen.
-    if place is not None and (place in chosen.lying or not chosen.lying):
+    # Slots that hold something are listed where similarity counts: one that is not was emptied by somebody unseen. For
+    # a pinned request only its own slot is looked at.
+    if place is not None and (place in chosen.lying or not chosen.lying or chosen.how == "pinned"):
         return found.trail("elsewhere", followed=True)
     last = next((other for other in reversed(case.between) if other.record.evidence.slot == mine), None)
     if last is not None and chosen.how == "similar" and not chosen.searched:

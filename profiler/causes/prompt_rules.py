@@ -14,6 +14,7 @@ import msgspec
 
 from profiler.causes.base import Case, Cause, Change, Proof
 from profiler.causes.json_text import list_of, objects_of
+from profiler.causes.moved_text import moved_on
 from profiler.causes.reply_rules import arguments_rewritten, reasoning_stripped, retokenised, same_but_for_spaces
 from profiler.causes.rule import Guess, Rule, is_block
 from profiler.causes.same_values import objects_in, tool_name, tool_names_in
@@ -27,7 +28,8 @@ _BILLING = re.compile(r"x-anthropic-billing-header|\bcch=[0-9a-f]", re.IGNORECAS
 _GIT = re.compile(
     r"\bgit ?status\b|\b(?:current|main|default|active) branch\b|\bbranch: ?\S|\bon branch \S|\brecent commits\b|"
     r"^\s*(?: M|M |A |D | D|R |\?\?|UU|AM|MM) \S|^##? [\w./-]+\.\.\.|^\s*(?=\d*[a-f])[0-9a-f]{7,40} \S|"
-    r"^\s*\(clean\)$|\bworking tree clean\b|\bnothing to commit\b|\b\d+ (?:files? changed|commits? (?:ahead|behind))",
+    r"\byour branch (?:is|and) |^\s*\(clean\)$|\bworking tree clean\b|\bnothing to commit\b|"
+    r"\b\d+ (?:files? changed|commits? (?:ahead|behind))",
     re.IGNORECASE | re.MULTILINE,
 )
 _REMINDER_TAG = re.compile(r"</?system[-_]reminder>|</?total_tokens>|</?context_window>", re.IGNORECASE)
@@ -192,6 +194,8 @@ def _moving_reminder(case: Case, change: Change) -> str | Guess | None:
     several = is_block(change) and ":" in change.place.path
     if change.place.part not in ("user", "tool", "system") or change.kind == "retokenised" or several:
         return None
+    if moved_on(case, change):
+        return "A note goes with the newest message: each request takes it away from the one before."
     lines = changed_lines(change.old_whole, change.new_whole)
     if not any(_REMINDER.search(line) for line in lines):
         return None
