@@ -6,7 +6,7 @@ stores it and explains it as any other run; what it names is compared, request b
     python -m benchmarks.injected_causes                      a case of each cause, on one engine
     python -m benchmarks.injected_causes --full --runs DIR    all; what DIR has is read again, and not sent again
 
-Run: `make bench`.
+Run: `make proofs`.
 """
 
 from __future__ import annotations

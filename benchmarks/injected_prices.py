@@ -1,7 +1,7 @@
 """Whether the seconds that dyno charges a cause with are those that it took: injected sessions beside repaired twins.
 
 Prints one JSON object with the median relative error, its quartiles, and each case. Timings on a busy machine are
-noisy, which is part of the result; the load is given. Run: `make bench`.
+noisy, which is part of the result; the load is given. Run: `make proofs`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ an interval for each request or the reason why there is none. The server's own c
 the intervals. Twice: on the bundled model, and on one with random weights that is wider, whose prompts take time as
 those of real models do. Replies are cut after a few tokens, since the time to the first alone is looked at.
 
-The machine's load is part of the result: it is what widens intervals. Run: `make bench`.
+The machine's load is part of the result: it is what widens intervals. Run: `make proofs`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from benchmarks.injection.running import Place, outcomes
 from profiler.causes.catalogue import CAUSES
 
 CHOSEN = (
-    "P1.clock", "P2.commits", "P3.header", "P4.attached", "P6.late", "P7.sorted-keys", "P8.key-order", "P9.client",
+    "P1.date", "P2.commits", "P4.attached", "P6.late", "P7.sorted-keys", "P8.key-order", "P9.client",
     "P11.summary", "P14.reworded", "E13.cache-prompt", "clean.plain", "clean.two-calls",
 )  # fmt: skip
 ENGINES: tuple[tuple[str, CacheKind], ...] = (("llama-server", "full"),)
