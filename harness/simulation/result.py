@@ -122,7 +122,7 @@ def _judged(ranked: Sequence[Ranked], compared: Compared) -> tuple[Outcome, str]
     least = "as little as any cache could" if over <= negligible else f"{over:,} more than a cache that forgets nothing"
     evaluates = f"{_evaluated(best):,} tokens to evaluate, {least}"
     ties = sum(rank == 1 for rank, _ in ranked)
-    others = f"; {ties - 1} other settings do as well" if ties > 1 else ""
+    others = "" if ties <= 1 else "; another does as well" if ties == 2 else f"; {ties - 1} others do as well"
     if len(ranked) == 1:
         return "no_difference", f"{name} is the only setting compared: {evaluates}"
     if ties == len(ranked):
