@@ -21,7 +21,6 @@ from profiler.calibration import GONE, inferred_cached, may_be_busy
 from profiler.inversion import Calibration
 from profiler.ledger import Ledger
 from profiler.measure import Measurement, measure
-from profiler.probe import ttft_ns
 from profiler.records import AnchorSample, Forcing, RequestRecord
 from profiler.rendered import Rendered
 from profiler.verdict import judge
@@ -131,7 +130,7 @@ def _one(
         match,
         measured.evidence,
         granularity_tokens=facts.granularity_tokens,
-        prefill_ns=measured.evidence.prefill_ns or ttft_ns(measured),
+        prefill_ns=measured.evidence.prefill_ns or measured.ttft_ns,
         inferred=inferred_cached(calibration, measured, disturbed=disturbed) if calibration else None,
     )
     record = RequestRecord(

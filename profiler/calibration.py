@@ -15,7 +15,7 @@ from backends.base import ContextOverflow, Engine, RequestRejected
 from profiler.inversion import Calibration, Interval, Sample, fit, invert
 from profiler.ledger import Ledger
 from profiler.measure import Clock, Measurement
-from profiler.probe import cold_request, finished, seen, ttft_ns
+from profiler.probe import cold_request, finished, seen
 from profiler.probe_records import CalibrationRecord, ColdPrompt, Probe
 from profiler.records import Failure
 
@@ -71,7 +71,7 @@ def cold_prompts(
         measured = seen(engine, ledger, f"calibration {number}", request, clock)
         if measured.error is not None and measured.error.kind in GONE:
             finished(measured, "a prompt of the calibration")
-        prompt, ttft = measured.evidence.prompt_tokens, ttft_ns(measured)
+        prompt, ttft = measured.evidence.prompt_tokens, measured.ttft_ns
         usable = measured.error is None and not disturbed and not _was_loaded(measured)
         if usable and prompt is not None and ttft is not None:
             yield ColdPrompt(prompt, ttft)
@@ -97,7 +97,7 @@ def inferred_cached(calibration: Calibration, measured: Measurement, *, disturbe
 
     `disturbed`: another request was, or may have been, in progress at the same time.
     """
-    prompt, ttft = measured.evidence.prompt_tokens, ttft_ns(measured)
+    prompt, ttft = measured.evidence.prompt_tokens, measured.ttft_ns
     if measured.error is not None:
         return "the request failed"
     if disturbed:

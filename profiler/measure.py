@@ -27,6 +27,12 @@ class Measurement(msgspec.Struct, frozen=True):
     reply: Reply
     error: Failure | None = None
 
+    @property
+    def ttft_ns(self) -> int | None:
+        """Time to the first text of any kind, ns; `None` if there was none."""
+        first = self.stamps.first_delta_ns
+        return None if first is None else first - self.stamps.sent_ns
+
 
 def clock_of(engine: Engine) -> Clock:
     """The clock to measure this engine by, in ns: its own if it simulates time, else the system's monotonic clock."""

@@ -18,7 +18,7 @@ from profiler.ledger import Ledger
 from profiler.measure import Clock, Measurement, measure
 from profiler.probe_records import CachedFigure, Figure, Probe
 
-__all__ = ["cached_figure", "cold_request", "finished", "probe", "seen", "ttft_ns"]
+__all__ = ["cached_figure", "cold_request", "finished", "probe", "seen"]
 
 GENERATED_TOKENS: Final = 24
 """As few as show whether they come one by one: on a busy machine a small model has made 8 before we are woken."""
@@ -73,7 +73,7 @@ def probe(engine: Engine, ledger: Ledger, nonce: str, clock: Clock | None = None
         prefill_ns=_figure("prefill_ns", before, after),
         decode_ns=_figure("decode_ns", before, after),
         slot=_figure("slot", before, after),
-        ttft_ns=Figure(ttft_ns(cold), ttft_ns(repeat), "client"),
+        ttft_ns=Figure(cold.ttft_ns, repeat.ttft_ns, "client"),
         cached=cached_figure(before, after),
         token_ids=cold.reply.token_ids is not None and repeat.reply.token_ids is not None,
         log=bool(before.log or after.log),
@@ -113,12 +113,6 @@ def finished(measured: Measurement, request: str) -> Measurement:
         return measured
     failure = _FAILURES.get(measured.error.kind, EngineFault)
     raise failure(f"the engine failed on {request}: {measured.error.message}")
-
-
-def ttft_ns(measured: Measurement) -> int | None:
-    """Time to the first text of any kind, ns; `None` if there was none."""
-    first = measured.stamps.first_delta_ns
-    return None if first is None else first - measured.stamps.sent_ns
 
 
 def cached_figure(cold: Evidence, repeat: Evidence) -> CachedFigure:

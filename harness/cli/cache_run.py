@@ -21,6 +21,7 @@ from backends import open_engine
 from backends.base import Engine, EngineError, Facts, KeepsTime, LogsLoad
 from harness.opening import open_run
 from harness.replay import Plan, replay
+from harness.run_facts import run_info
 from harness.run_sessions import described
 from harness.sessions import Session, SessionError, bundled_sessions, read_session
 from harness.targets import resolve_target
@@ -28,14 +29,11 @@ from profiler.calibration import calibration_of
 from profiler.document import CacheDocument
 from profiler.guards import Watcher, drift, judge
 from profiler.ledger import Ledger
-from profiler.load_log import load_sizes
-from profiler.machine import machine, versions
 from profiler.records import Failure, RequestRecord, RunInfo
 from profiler.report.cache import print_document
 from profiler.residency.nvidia import open_gpus
 from profiler.residency.sampler import MemorySampler, ReadsGpus
 from profiler.residency.summary import summarise_residency
-from profiler.run_names import new_run_id
 from profiler.store import RunWriter, read_run
 from profiler.summary import summarise
 
@@ -206,20 +204,10 @@ def _progress(plan: Plan) -> Generator[Callable[[RequestRecord], None]]:
 
 
 def _info(run: CacheRun, target: str, engine: Engine) -> RunInfo:
-    started = time.time_ns()
-    return RunInfo(
-        run_id=new_run_id(started),
-        command=run.command,
-        started_unix_ns=started,
-        target=target,
-        facts=engine.facts(),
-        machine=machine(),
-        versions=versions(),
-        load=load_sizes(engine.load_log()) if isinstance(engine, LogsLoad) else None,
-        settings={
-            "repeat": run.repeat,
-            "cold": run.cold,
-            "calibrate": run.calibrate,
-            **described(run.sessions, run.named),
-        },
-    )
+    settings = {
+        "repeat": run.repeat,
+        "cold": run.cold,
+        "calibrate": run.calibrate,
+        **described(run.sessions, run.named),
+    }
+    return run_info(run.command, target, engine, settings, time.time_ns())

@@ -36,14 +36,14 @@ def check(
     Without thresholds: full misses of at most 5 %, and 95 % reused. What a run cannot tell breaks a threshold: a gate
     that passes for want of figures guards nothing.
     """
-    from harness.cli.explain_run import explanation_of, judged_records
+    from harness.cli.explain_run import explained
     from profiler.check import Thresholds, check_run
     from profiler.report.check import print_check
     from profiler.run_names import find_run
 
     path = find_run(runs, run)
     thresholds = Thresholds.of_percent(max_full_miss, min_reuse, max_lost_s)
-    document = check_run(explanation_of(path, sessions=session), judged_records(path, session), thresholds)
+    document = check_run(*explained(path, sessions=session), thresholds)
     print_check(document, path, json_output=json_output)
     if not document.passed:
         raise typer.Exit(FINDING)

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 __all__ = ["doctor"]
@@ -35,6 +34,7 @@ def doctor(
     from backends.discovery.servers import check_url
     from harness.cli.doctor_tables import print_report
     from harness.doctor import gather
+    from profiler.report.json_document import print_json
 
     report = gather(
         clock=time.perf_counter_ns,
@@ -43,6 +43,6 @@ def doctor(
         with_bandwidth=bandwidth,
     )
     if json_output:
-        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        print_json(report)
     else:
         print_report(report)

@@ -13,7 +13,14 @@ from profiler.store import read_run
 
 
 def explanation_of(path: Path, *, worst: int = 5, sessions: Sequence[str] | None = None) -> ExplainDocument:
-    """The explanation of the run in folder `path`, of some of its sessions or of all.
+    """The explanation of the run in folder `path`, of some of its sessions or of all. Raises as `explained` does."""
+    return explained(path, worst=worst, sessions=sessions)[0]
+
+
+def explained(
+    path: Path, *, worst: int = 5, sessions: Sequence[str] | None = None
+) -> tuple[ExplainDocument, list[RequestRecord]]:
+    """The explanation of a run, or of some of its sessions, and the requests that it is about.
 
     Raises:
         UnknownRun: it has no such session.
@@ -32,13 +39,4 @@ def explanation_of(path: Path, *, worst: int = 5, sessions: Sequence[str] | None
     if unknown:
         notes.append(f"{unknown} of {len(records)} requests cannot be judged: the server does not say what it reused")
     found = find(path, stored, sessions=frozenset(sessions) if sessions else None)
-    return explain(stored.info, records, found, worst=worst, notes=tuple(notes))
-
-
-def judged_records(path: Path, sessions: Sequence[str] | None) -> list[RequestRecord]:
-    """The requests of a run, of some of its sessions or of all.
-
-    Raises:
-        StoreError: the run cannot be read.
-    """
-    return [r for r in read_run(path).requests if not sessions or r.session in sessions]
+    return explain(stored.info, records, found, worst=worst, notes=tuple(notes)), records

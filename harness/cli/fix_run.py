@@ -12,10 +12,11 @@ from pathlib import Path
 import msgspec
 
 from backends import open_engine
-from backends.base import Engine, EngineError, KeepsTime, LogsLoad, Target, TargetError
+from backends.base import Engine, EngineError, KeepsTime, Target, TargetError
 from harness.fixing.comparison import Arms, document_of
 from harness.fixing.plan import FixPlan, Wanted, plan_fix
 from harness.fixing.rerun import Piece, Salt, pieces_of, replay_piece, unchanged_by, with_levers
+from harness.run_facts import run_info
 from harness.run_sessions import sessions_of
 from harness.sessions import Session
 from harness.targets import resolve_target
@@ -23,12 +24,10 @@ from profiler.calibration import calibration_of
 from profiler.findings import find
 from profiler.guards import Watcher
 from profiler.ledger import Ledger
-from profiler.load_log import load_sizes
-from profiler.machine import machine, versions
 from profiler.records import Failure, RunInfo
 from profiler.report.fix import print_fix
 from profiler.residency.sampler import MemorySampler
-from profiler.run_names import find_run, new_run_id
+from profiler.run_names import find_run
 from profiler.store import RunWriter, Status, StoredRun, StoreError, read_run
 
 _FOREIGN_SERVER = (
@@ -205,19 +204,9 @@ def _info(repeated: StoredRun, piece: Piece, target: Target, engine: Engine) -> 
             for planned in piece.levers
         ],
     }
-    return RunInfo(
-        run_id=new_run_id(started),
-        command="fix",
-        started_unix_ns=started,
-        target=str(target) if piece.levers else repeated.info.target,
-        facts=engine.facts(),
-        machine=machine(),
-        versions=versions(),
-        load=load_sizes(engine.load_log()) if isinstance(engine, LogsLoad) else None,
-        probe=repeated.info.probe,
-        calibration=repeated.info.calibration,
-        settings=settings,
-    )
+    written = str(target) if piece.levers else repeated.info.target
+    info = run_info("fix", written, engine, settings, started)
+    return msgspec.structs.replace(info, probe=repeated.info.probe, calibration=repeated.info.calibration)
 
 
 def _unjudged(stored: StoredRun) -> tuple[str, ...]:

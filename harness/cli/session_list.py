@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from pathlib import Path
 
 import msgspec
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from harness.session_maker.generator import KINDS, fewest_turns, generate
 from harness.sessions import Session, SessionError, bundled_sessions, write_session
+from profiler.report.json_document import print_json
 
 
 def list_sessions(kinds: list[str], *, json_output: bool) -> None:
@@ -30,7 +30,7 @@ def list_sessions(kinds: list[str], *, json_output: bool) -> None:
             }
             for s in chosen
         ]
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode({"sessions": rows}), indent=2).decode() + "\n")
+        print_json({"sessions": rows})
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for head in ("session", "turns", "largest request", "provokes", "side"):

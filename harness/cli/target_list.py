@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import msgspec
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from harness.target_checks import OptionRow, check_target, fault_of, option_rows
 from harness.targets import FoundTarget, file_of, find_targets, places, read_target, resolve_target
+from profiler.report.json_document import print_json
 
 
 class TargetRow(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ def list_targets(*, json_output: bool) -> None:
     """Print every target that has a name, with what is wrong with it."""
     rows = [_row(found) for found in find_targets()]
     if json_output:
-        _print_json({"targets": rows, "places": [str(place) for place in places()]})
+        print_json({"targets": rows, "places": [str(place) for place in places()]})
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for head in ("name", "engine", "drives", "what it is"):
@@ -70,7 +70,7 @@ def show_target(text: str, *, json_output: bool) -> None:
     """
     shown = _shown(text, with_options=True)
     if json_output:
-        _print_json(shown)
+        print_json(shown)
         return
     console = Console(highlight=False)
     for line in filter(None, (shown.description, shown.file)):
@@ -94,7 +94,7 @@ def tell_check(text: str, *, json_output: bool) -> None:
     """
     target = resolve_target(text)
     if json_output:
-        _print_json(_shown(text, with_options=False))
+        print_json(_shown(text, with_options=False))
     check_target(target)
     if not json_output:
         asked = "; whether its server answers was not tried" if target.url else ""
@@ -127,7 +127,3 @@ def _shown(text: str, *, with_options: bool) -> ShownTarget:
         fault=fault_of(target),
         options=option_rows(target) if with_options else (),
     )
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from backends import open_engine, parse_target
 from backends.base import JsonObject, Target, TargetError
 from harness.templates.document import HISTORIES, Loss, TemplateDocument, document_of
 from harness.templates.probe import Status, probe
+from profiler.report.json_document import print_json
 from profiler.template_stability import When
 
 SMALL = {"llama-server": {"ctx": "512", "slots": "1", "gpu_layers": "0", "threads": "1"}, "mlx": {"ctx": "512"}}
@@ -85,7 +85,7 @@ def options_of(pairs: list[str]) -> JsonObject:
 def print_template(document: TemplateDocument, *, json_output: bool) -> None:
     """Print the report, or the document as one JSON object."""
     if json_output:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+        print_json(document)
         return
     Console(highlight=False).print(_report(document))
 

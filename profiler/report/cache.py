@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from profiler.document import CacheDocument, SessionRow
 from profiler.report.figures import count, milliseconds, rate, seconds, share
+from profiler.report.json_document import print_json
 from profiler.report.memory import memory_lines
 from profiler.report.server import server_lines, server_warnings
 from profiler.summary import MIN_SAMPLES_P95
@@ -29,7 +29,7 @@ def print_document(document: CacheDocument, path: Path, *, json_output: bool, ou
     """Print the report, or the document as one JSON object."""
     stream = out or sys.stdout
     if json_output:
-        stream.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+        print_json(document, stream)
         return
     console = Console(file=stream, highlight=False, soft_wrap=False)
     console.print(render(document, path, console.width))

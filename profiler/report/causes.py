@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -20,6 +19,7 @@ from rich.text import Text
 from profiler.causes.base import Proof
 from profiler.explanation import CauseRow, ExplainDocument, Fix, LossPart, LossRow
 from profiler.report.figures import count, seconds, share
+from profiler.report.json_document import print_json
 
 SHOWN_FIXES = 6
 SHOWN_PROOFS = 3
@@ -31,7 +31,7 @@ def print_explanation(document: ExplainDocument, path: Path, *, json_output: boo
     """Print the explanation, or the document as one JSON object."""
     stream = out or sys.stdout
     if json_output:
-        stream.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+        print_json(document, stream)
         return
     console = Console(file=stream, highlight=False, soft_wrap=False)
     console.print(render_explanation(document, path, console.width))

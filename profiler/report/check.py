@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
 from profiler.check import CheckDocument, Result
 from profiler.report.figures import seconds, share
+from profiler.report.json_document import print_json
 
 SHOWN_CAUSES = 5
 _NAMES = {
@@ -25,7 +25,7 @@ def print_check(document: CheckDocument, path: Path, *, json_output: bool, out: 
     """Print the outcome, or the document as one JSON object."""
     stream = out or sys.stdout
     if json_output:
-        stream.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+        print_json(document, stream)
         return
     console = Console(file=stream, highlight=False, soft_wrap=True)
     word = ("PASSED", "bold green") if document.passed else ("FAILED", "bold red")

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from profiler.fix_document import FixDocument, LeverRow, Measured, Predicted
 from profiler.report.figures import UNKNOWN, count, seconds, share
+from profiler.report.json_document import print_json
 
 SHOWN_REMAINING = 3
 _HOW = {"charge": "", "simulation": " (simulated)", "upper_bound": " (at most)"}
@@ -25,7 +26,7 @@ def print_fix(document: FixDocument, runs: Path, *, json_output: bool, out: Text
     """Print the report, or the document as one JSON object; `runs` is the folder of the runs that it names."""
     stream = out or sys.stdout
     if json_output:
-        stream.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+        print_json(document, stream)
         return
     Console(file=stream, highlight=False, soft_wrap=False).print(render_fix(document, runs))
 

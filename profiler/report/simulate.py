@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TextIO
 
-import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from profiler.report.figures import count, seconds, share
+from profiler.report.json_document import print_json
 from profiler.simulate_document import Agreement, Outcome, RequestRow, Saving, SettingRow, SimulateDocument, WorkloadRow
 
 __all__ = ["print_simulation", "render_simulation"]
@@ -41,7 +41,7 @@ def print_simulation(document: SimulateDocument, *, json_output: bool, out: Text
     """Print the report, or the document as one JSON object."""
     stream = out or sys.stdout
     if json_output:
-        stream.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+        print_json(document, stream)
         return
     console = Console(file=stream, highlight=False, soft_wrap=False)
     console.print(render_simulation(document, console.width))

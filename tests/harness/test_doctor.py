@@ -27,10 +27,10 @@ from profiler.records import GuardSample, Machine
 from tests.backends.discovery.test_recognition import props, recorded
 from tests.backends.discovery.test_servers import bodies
 from tests.backends.recorded_http import Playing, serving
+from tests.schema_file import check_schema_file
 
 ROOT = Path(__file__).parents[2]
 SCHEMA_FILE = ROOT / "docs" / "doctor.schema.json"
-REGENERATE = "DYNO_REGENERATE" in os.environ  # read before the tests clear the environment
 
 
 def standing() -> int:
@@ -165,13 +165,7 @@ def test_load_is_judged() -> None:
 
 
 def test_the_schema_file_is_current() -> None:
-    schema = msgspec.json.schema(DoctorReport)
-    schema["title"] = "dyno doctor --json"
-    text = json.dumps(schema, indent=2) + "\n"
-    if REGENERATE:
-        SCHEMA_FILE.write_text(text)
-        pytest.fail("docs/doctor.schema.json was written anew: look at the difference and run again")
-    assert SCHEMA_FILE.read_text() == text, "run with DYNO_REGENERATE=1"
+    check_schema_file("doctor", DoctorReport)
 
 
 def app() -> typer.Typer:

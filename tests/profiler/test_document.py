@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-import msgspec
-import pytest
-
 from profiler.document import CacheDocument
+from tests.schema_file import check_schema_file
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "cache.schema.json"
-REGENERATE = "DYNO_REGENERATE" in os.environ  # read before the tests clear the environment
 REQUIRED = {"schema", "run", "target", "engine", "verdict", "sessions", "requests"}
 
 
 def test_schema_file_is_current() -> None:
-    schema = msgspec.json.schema(CacheDocument)
-    schema["title"] = "dyno cache --json"
-    text = json.dumps(schema, indent=2) + "\n"
-    if REGENERATE:
-        SCHEMA_FILE.write_text(text)
-        pytest.fail("docs/cache.schema.json was written anew: look at the difference and run again")
-    assert SCHEMA_FILE.read_text() == text, "run with DYNO_REGENERATE=1"
+    check_schema_file("cache", CacheDocument)
 
 
 def test_schema_holds_what_other_programs_rely_on() -> None:

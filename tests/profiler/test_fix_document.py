@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +14,15 @@ from profiler.pricing import Loss, PrefillModel
 from profiler.records import Failure, RequestRecord
 from profiler.report.fix import print_fix
 from tests.profiler.test_summary import SECOND, request
+from tests.schema_file import check_schema_file
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "fix.schema.json"
-REGENERATE = "DYNO_REGENERATE" in os.environ  # read before the tests clear the environment
 MODEL = PrefillModel(0.0, 1e6, 0.0, ((1e8, 0.0), (0.0, 0.0)), 10, "engine")
 """A millisecond a token, give or take."""
 
 
 def test_schema_file_is_current() -> None:
-    schema = msgspec.json.schema(FixDocument)
-    schema["title"] = "dyno fix --json"
-    text = json.dumps(schema, indent=2) + "\n"
-    if REGENERATE:
-        SCHEMA_FILE.write_text(text)
-        pytest.fail("docs/fix.schema.json was written anew: look at the difference and run again")
-    assert SCHEMA_FILE.read_text() == text, "run with DYNO_REGENERATE=1"
+    check_schema_file("fix", FixDocument)
 
 
 def record(turn: int, evaluated: int | None, prefill_s: float | None = None, **further: Any) -> RequestRecord:
