@@ -14,6 +14,7 @@ import msgspec
 
 from backends import wire
 from backends.base import (
+    CallPart,
     Delta,
     EngineError,
     EngineFault,
@@ -74,20 +75,26 @@ class _Block(msgspec.Struct):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
+    id: str | None = None
     name: str | None = None
     input: Any = None
     partial_json: str | None = None
     stop_reason: str | None = None
 
-    def delta(self, *, whole: bool) -> Delta | None:
-        """What it adds to the reply. A tool's input comes with a whole block, or in pieces after its start."""
+    def delta(self, index: int, *, whole: bool) -> Delta | None:
+        """What it adds to the reply, of which it is the `index`th block. A tool's input comes with a whole block, or in
+        pieces after its start.
+        """
         if self.thinking:
             return Delta("reasoning", self.thinking)
         if self.text:
             return Delta("content", self.text)
         if self.type == "tool_use":
-            return Delta("tool_call", (self.name or "") + (msgspec.json.encode(self.input).decode() if whole else ""))
-        return Delta("tool_call", self.partial_json) if self.partial_json else None
+            name, arguments = self.name or "", msgspec.json.encode(self.input).decode() if whole else ""
+            return Delta("tool_call", name + arguments, call=CallPart(index, self.id or "", name, arguments))
+        if not self.partial_json:
+            return None
+        return Delta("tool_call", self.partial_json, call=CallPart(index, arguments=self.partial_json))
 
 
 class _Message(msgspec.Struct):
@@ -102,13 +109,15 @@ class _Event(msgspec.Struct):
     content: list[_Block] = []
     content_block: _Block | None = None
     delta: _Block | None = None
+    index: int = 0
     stop_reason: str | None = None
     usage: JsonObject | None = None
     error: Any = None
 
     def deltas(self) -> list[Delta]:
-        found = [block.delta(whole=True) for block in self.content]
-        found += [block.delta(whole=False) for block in (self.content_block, self.delta) if block is not None]
+        found = [block.delta(index, whole=True) for index, block in enumerate(self.content)]
+        pieces = (self.content_block, self.delta)
+        found += [block.delta(self.index, whole=False) for block in pieces if block is not None]
         return [delta for delta in found if delta is not None]
 
 

@@ -142,16 +142,32 @@ class Prompt(msgspec.Struct, frozen=True):
     token_ids: array[int]
 
 
+class CallPart(msgspec.Struct, frozen=True):
+    """A piece of a tool call as an engine sends it: parts of one call have one `index`; a text that is not said is
+    empty.
+
+    `index` tells the calls of a reply apart (their number, or that of the reply's block or item). `id` and `name` come
+    with a call's first part, the text of its `arguments` in pieces.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
 class Delta(msgspec.Struct, frozen=True):
     """A piece of output. A chunk is not a token: `token_ids` is `None` where the engine does not say them.
 
-    `at_ns` is the arrival time on the shared monotonic clock, only from engines that stamp their own events.
+    `at_ns` is the arrival time on the shared monotonic clock, only from engines that stamp their own events. `call` is
+    what a `tool_call` says in parts, from engines that take calls apart; others give the text between the tags alone.
     """
 
     kind: DeltaKind
     text: str
     token_ids: tuple[int, ...] | None = None
     at_ns: int | None = None
+    call: CallPart | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True):

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, cast
 
 import msgspec
 
 from backends import wire
 from backends.base import (
+    CallPart,
     Delta,
     EngineError,
     EngineFault,
@@ -108,6 +110,7 @@ class Ollama:
         """Serve one chat request; see `Engine.stream`."""
         body = _body(request, str(self._facts.model))
         end: JsonObject = {}
+        calls = count()
         if self._log is not None:
             self._log.skip()
         with self._connection.post("/api/chat", body) as response:
@@ -116,7 +119,7 @@ class Ollama:
                 chunk = _decoded(payload)
                 if chunk.get("error"):
                     raise EngineFault(f"ollama: {chunk['error']}")
-                yield from _deltas(cast("JsonObject", chunk.get("message") or {}))
+                yield from _deltas(cast("JsonObject", chunk.get("message") or {}), calls)
                 end = chunk if chunk.get("done") else end
         if not end:
             raise self._connection.broken_off()
@@ -218,15 +221,17 @@ def _call(call: JsonObject) -> JsonObject:
     return {**call, "function": function}
 
 
-def _deltas(message: JsonObject) -> Iterator[Delta]:
+def _deltas(message: JsonObject, calls: Iterator[int]) -> Iterator[Delta]:
+    """The text of a chunk; `calls` counts the calls of the reply, which come whole."""
     if message.get("thinking"):
         yield Delta("reasoning", str(message["thinking"]))
     if message.get("content"):
         yield Delta("content", str(message["content"]))
     for call in cast("list[JsonObject]", message.get("tool_calls") or []):
         function = cast("JsonObject", call.get("function") or {})
+        name = str(function.get("name", ""))
         arguments = msgspec.json.encode(function.get("arguments") or {}).decode()
-        yield Delta("tool_call", f"{function.get('name', '')}{arguments}")
+        yield Delta("tool_call", f"{name}{arguments}", call=CallPart(next(calls), name=name, arguments=arguments))
 
 
 def _decoded(payload: bytes) -> JsonObject:

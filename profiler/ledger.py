@@ -22,18 +22,25 @@ class Match(msgspec.Struct, frozen=True):
     Where the engine shows no prompts, L is `None`, and prev is known for continuations alone, from the engine's counts.
     `continuation`: the conversation has been here before.
     `exact` is False if L is a lower bound: the prompt holds a whole sequence whose generated ids are not known.
+    `unknown_tokens` is the part of prev whose ids are not known.
     """
 
     lcp_tokens: int | None
     prev_tokens: int | None
     continuation: bool
     exact: bool = True
+    unknown_tokens: int = 0
 
 
 class _Sequence(msgspec.Struct, frozen=True):
     conversation: str
     data: bytes
     complete: bool
+    unknown_tokens: int = 0
+
+    @property
+    def length_tokens(self) -> int:
+        return len(self.data) // TOKEN_BYTES + self.unknown_tokens
 
 
 class Ledger:
@@ -65,21 +72,23 @@ class Ledger:
             return Match(None, self._lengths.get(conversation), continuation)
         data = prompt.tobytes()
         best_tokens = best_length = 0
+        best_unknown = previous_unknown = 0
         previous: int | None = None
         exact = True
         for sequence in self._sequences:
             length = len(sequence.data) // TOKEN_BYTES
             shared = common_prefix_tokens(data, sequence.data)
             if shared >= best_tokens:
-                best_tokens, best_length = shared, length
+                best_tokens, best_length, best_unknown = shared, sequence.length_tokens, sequence.unknown_tokens
             if sequence.conversation == conversation:
-                previous = length
+                previous, previous_unknown = sequence.length_tokens, sequence.unknown_tokens
             exact &= sequence.complete or shared < length
         return Match(
             lcp_tokens=best_tokens,
             prev_tokens=previous if previous is not None else best_length,
             continuation=continuation,
             exact=exact,
+            unknown_tokens=previous_unknown if previous is not None else best_unknown,
         )
 
     def add(
@@ -89,11 +98,13 @@ class Ledger:
         *,
         complete: bool = True,
         length_tokens: int | None = None,
+        unknown_tokens: int = 0,
     ) -> None:
         """Note that the engine now has held this sequence (prompt and generated ids), or one that is not known.
 
-        `complete` is False if ids were generated after it that are not known. `length_tokens` is the length of a
-        sequence that is not known, `None` where that is not known either.
+        `complete` is False if ids were generated after it that are not known; `unknown_tokens` of them belong to the
+        conversation, which will go on with what was generated. `length_tokens` is the length of a sequence that is not
+        known, `None` where that is not known either.
         """
         self._lengths[conversation] = length_tokens if sequence is None else len(sequence)
         if sequence is None:
@@ -102,7 +113,7 @@ class Ledger:
         self._sequences = [
             old for old in self._sequences if old.conversation != conversation or not data.startswith(old.data)
         ]
-        self._sequences.append(_Sequence(conversation, data, complete))
+        self._sequences.append(_Sequence(conversation, data, complete, unknown_tokens))
 
 
 def common_prefix_tokens(a: bytes, b: bytes) -> int:

@@ -7,14 +7,26 @@ simulated engine brings the clock that it moves (`backends.base.KeepsTime`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import cast
 
 import msgspec
 
-from backends.base import Delta, DeltaKind, Engine, EngineError, Event, Evidence, KeepsTime, Opened, Request, Stop
-from profiler.records import Failure, Reply, Stamps
+from backends.base import (
+    CallPart,
+    Delta,
+    DeltaKind,
+    Engine,
+    EngineError,
+    Event,
+    Evidence,
+    KeepsTime,
+    Opened,
+    Request,
+    Stop,
+)
+from profiler.records import Failure, Reply, Stamps, ToolCall
 
 Clock = Callable[[], int]
 
@@ -120,4 +132,22 @@ class _Collected:
             text={kind: "".join(parts) for kind, parts in text.items()},
             token_ids=tuple(token_ids) if token_ids else None,
             stop_reason=self.stop_reason,
+            calls=_calls(delta.call for _, delta in self.deltas if delta.call is not None),
         )
+
+
+def _calls(parts: Iterable[CallPart]) -> tuple[ToolCall, ...]:
+    """The calls of a reply, each put together from its parts, in the order in which they began.
+
+    Another id begins another call at the same index too: llama-server's responses say no index.
+    """
+    calls: list[ToolCall] = []
+    places: dict[int, int] = {}
+    for part in parts:
+        place = places.get(part.index)
+        if place is None or (part.id and calls[place].id not in ("", part.id)):
+            place = places[part.index] = len(calls)
+            calls.append(ToolCall("", "", ""))
+        before = calls[place]
+        calls[place] = ToolCall(before.id or part.id, before.name + part.name, before.arguments + part.arguments)
+    return tuple(calls)

@@ -94,6 +94,9 @@ def _judge(
     if match.prev_tokens is None:
         return _unknown(match, evidence, cached, "not reported")
     lcp, prev = match.lcp_tokens, match.prev_tokens
+    if not match.exact:
+        lcp, prev = _told_by_cache(lcp, prev, match.unknown_tokens, cached)
+        match = msgspec.structs.replace(match, lcp_tokens=lcp, prev_tokens=prev)
     confidence: Confidence = "observed" if match.exact and granularity_tokens is not None else "inferred"
     note: str | None = None
     floor = floor_tokens(prompt)
@@ -135,6 +138,15 @@ def _judge(
         confidence=confidence,
         note=note,
     )
+
+
+def _told_by_cache(lcp: int, prev: int, unknown: int, cached: int) -> tuple[int, int]:
+    """L and prev where the prompt holds a whole sequence whose generated ids are not known: what the engine reused of
+    them is the same in both. Where it did not come so far, nothing tells whether they are, and prev is without them.
+    """
+    if cached <= lcp:
+        return lcp, max(lcp, prev - unknown)
+    return max(lcp, min(cached, prev)), prev
 
 
 def _judge_history(

@@ -43,7 +43,9 @@ MAY_READ_CLOCKS = {
     "profiler/residency/linux.py": "measures what its own reading costs",
     "profiler/store.py": "dates the end of a run",
     "harness/cli/cache_run.py": "dates a run",
+    "harness/sending.py": "dates each request",
     "harness/replay.py": "dates each request",
+    "harness/dispatch.py": "times the agent's work",
     "harness/cli/*": "dates a run, shows progress",
     "backends/workers/*": "waits for a process, with a deadline",
 }

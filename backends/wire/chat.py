@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from backends.base import Delta
+from backends.base import CallPart, Delta
 from backends.wire.chunk import decoded
 
 
@@ -17,6 +17,16 @@ class _Function(msgspec.Struct):
 
 class _ToolCall(msgspec.Struct):
     function: _Function | None = None
+    index: int | None = None
+    id: str | None = None
+
+    def delta(self, position: int) -> Delta | None:
+        """What this piece adds to a call; the index is its `position` where none is sent, as in a whole reply."""
+        if self.function is None:
+            return None
+        name, arguments = self.function.name or "", self.function.arguments or ""
+        index = position if self.index is None else self.index
+        return Delta("tool_call", name + arguments, call=CallPart(index, self.id or "", name, arguments))
 
 
 class _Message(msgspec.Struct):
@@ -55,10 +65,8 @@ class ChatChunk(msgspec.Struct):
                 found.append(Delta("reasoning", reasoning))
             if part.content:
                 found.append(Delta("content", part.content))
-            for call in part.tool_calls or ():
-                if call.function is not None:
-                    text = (call.function.name or "") + (call.function.arguments or "")
-                    found.append(Delta("tool_call", text))
+            calls = [call.delta(position) for position, call in enumerate(part.tool_calls or ())]
+            found.extend(delta for delta in calls if delta is not None)
         return found
 
     def finish_reason(self) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from backends.base import Delta, DeltaKind
+from backends.base import CallPart, Delta, DeltaKind
 from backends.wire.chunk import decoded
 
 _TEXT: dict[str, DeltaKind] = {
@@ -42,12 +42,16 @@ class _Item(msgspec.Struct):
     name: str | None = None
     arguments: str | None = None
     input: Any = None
+    call_id: str | None = None
 
-    def delta(self) -> Delta | None:
-        """The text of a whole item; of a reasoning the summary only where the text itself is not shown."""
+    def delta(self, index: int) -> Delta | None:
+        """The text of a whole item, the `index`th of a reply; of a reasoning the summary only where the text itself is
+        not shown.
+        """
         if self.type in _CALLS:
             given = self.input if self.type == "custom_tool_call" and isinstance(self.input, str) else self.arguments
-            return Delta("tool_call", (self.name or "") + (given or ""))
+            name, arguments = self.name or "", given or ""
+            return Delta("tool_call", name + arguments, call=CallPart(index, self.call_id or "", name, arguments))
         parts = self.content or self.summary or []
         text = "".join(part.text or part.refusal or "" for part in parts)
         if not text or self.type not in ("message", "reasoning"):
@@ -93,6 +97,7 @@ class ResponseChunk(_Response):
     delta: Any = None
     item: _Item | None = None
     response: _Response | None = None
+    output_index: int = 0
     code: str | int | None = None
     message: str | None = None
 
@@ -107,13 +112,15 @@ class ResponseChunk(_Response):
     def deltas(self) -> list[Delta]:
         """The text in it. A call begins with its name, as in a chat completion."""
         if not self.type:
-            whole = [item.delta() for item in self.output or ()]
+            whole = [item.delta(index) for index, item in enumerate(self.output or ())]
             return [delta for delta in whole if delta is not None]
         kind = _TEXT.get(self.type)
         if kind is not None and isinstance(self.delta, str) and self.delta:
-            return [Delta(kind, self.delta)]
-        if self.type == "response.output_item.added" and self.item and self.item.type in _CALLS and self.item.name:
-            return [Delta("tool_call", self.item.name)]
+            call = CallPart(self.output_index, arguments=self.delta) if kind == "tool_call" else None
+            return [Delta(kind, self.delta, call=call)]
+        item = self.item
+        if self.type == "response.output_item.added" and item and item.type in _CALLS and item.name:
+            return [Delta("tool_call", item.name, call=CallPart(self.output_index, item.call_id or "", item.name))]
         return []
 
     def finish_reason(self) -> str | None:

@@ -16,7 +16,8 @@ import msgspec
 from backends.base import Engine, JsonObject, Target
 from harness.fixing.plan import FixPlan, PlannedLever
 from harness.fixing.rewrites import rewrite, with_parameters
-from harness.replay import Judged, Plan, replay
+from harness.replay import Plan, replay
+from harness.sending import Judged
 from harness.sessions import Session, salted
 from profiler.inversion import Calibration
 from profiler.ledger import Ledger

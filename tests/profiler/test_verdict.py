@@ -363,3 +363,20 @@ def test_an_inferred_class_is_that_of_every_count_in_the_interval(
     assert told.cache_class == got.cache_class
     if got.lost_tokens is not None:
         assert got.lost_tokens == told.lost_tokens
+
+
+@pytest.mark.parametrize(
+    ("cached", "lcp", "prev", "lost", "cache_class"),
+    [
+        (129, 129, 130, 0, "hit"),  # the reply, whose ids are not known, was reused but for its last token
+        (110, 110, 130, 20, "partial"),  # half of it: the history has other words there than the engine generated
+        (60, 100, 100, 0, "partial"),  # the engine did not come so far: of the reply nothing is said
+    ],
+)
+def test_what_was_generated_unseen_is_told_by_what_the_engine_reused(
+    cached: int, lcp: int, prev: int, lost: int, cache_class: str
+) -> None:
+    match = Match(lcp_tokens=100, prev_tokens=130, continuation=True, exact=False, unknown_tokens=30)
+    verdict = judge(match, Evidence(prompt_tokens=150, cached_tokens=cached))
+    assert (verdict.lcp_tokens, verdict.prev_tokens) == (lcp, prev)
+    assert (verdict.lost_prompt_side_tokens, verdict.cache_class, verdict.confidence) == (lost, cache_class, "inferred")
