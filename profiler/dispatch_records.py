@@ -78,9 +78,9 @@ class Capabilities(msgspec.Struct, frozen=True):
 class CallRecord(msgspec.Struct, frozen=True):
     """One tool call and what it brought. `arguments` is the text that the model wrote.
 
-    With a `fault` the tool was not run; `origin` is `text` for a call that was found in the text of a reply. `result` is
-    what the model was shown, `result_bytes` its size before it was cut. `changed` are the files of the workspace that
-    the call created, wrote or removed, by their relative paths.
+    With a `fault` the tool was not run; `origin` is `text` for a call that was found in the text of a reply. `result`
+    is what the model was shown, `result_bytes` its size before it was cut. `changed` are the files of the workspace
+    that the call created, wrote or removed, by their relative paths.
     """
 
     call_id: str

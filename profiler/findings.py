@@ -23,7 +23,7 @@ from profiler.records import RequestRecord
 from profiler.store import StoredRun, read_load_log
 from profiler.verdict import LAST_TOKEN
 
-__all__ = ["CauseTotal", "Charge", "Finding", "Findings", "charges_of", "find"]
+__all__ = ["CauseTotal", "Charge", "Finding", "Findings", "charges_of", "find", "findings_of"]
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -78,8 +78,12 @@ def find(path: Path, run: StoredRun, *, sessions: frozenset[str] | None = None) 
     model = fit_prefill(*samples_of(run.requests))
     load_log = read_load_log(path)
     cases = cases_of_run(path, run.requests, run.info.facts, load_log, run.anchors)
-    wanted = (case for case in cases if sessions is None or case.step.record.session in sessions)
-    found = tuple(_findings(wanted, model))
+    return findings_of((case for case in cases if sessions is None or case.step.record.session in sessions), model)
+
+
+def findings_of(cases: Iterable[Case], model: PrefillModel | None) -> Findings:
+    """The findings of these cases, priced by `model`."""
+    found = tuple(_findings(cases, model))
     every = [charge for finding in found for charge in finding.charges]
     return Findings(found, _totals(every, model), _price(model, every), model)
 

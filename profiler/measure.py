@@ -56,13 +56,17 @@ def measure(engine: Engine, request: Request, clock: Clock | None = None) -> Mea
 
     An engine error becomes part of the result. Ctrl-C closes the stream, so that the engine stops, and propagates.
     """
-    now = clock or clock_of(engine)
+    return taken(lambda: engine.stream(request), clock or clock_of(engine))
+
+
+def taken(stream: Callable[[], Iterator[Event]], now: Clock) -> Measurement:
+    """What a stream of events says, stamped as they come where they are not stamped already."""
     collected = _Collected()
     error: Failure | None = None
     sent_ns = now()
     try:
         # Adapters write `stream` as a generator; closing it ends the request on the engine.
-        with closing(cast("_Closable", engine.stream(request))) as events:
+        with closing(cast("_Closable", stream())) as events:
             for event in events:
                 collected.take(event, now())
     except EngineError as failure:

@@ -7,6 +7,7 @@
     residency.jsonl ResidencySample
     bodies.zst      raw request bodies, one compressed stream, flushed after each (`profiler.run_files`)
     prompts.zst     prompts as the engine rendered them, and what it generated (`profiler.rendered`), likewise
+    started.jsonl, turns.jsonl, dispatches.jsonl, dispatches/   of a run with agents (`profiler.dispatch_store`)
     load.log        what the engine logged while it loaded, as text; only of one that was launched here
     closed.json     RunClosed, by rename; a killed run has none
 
@@ -24,20 +25,18 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
+from profiler.record_lines import new_lines, read_lines
 from profiler.records import SCHEMA, AnchorSample, Failure, GuardSample, RequestRecord, RunClosed, RunInfo
 from profiler.rendered import Rendered
 from profiler.residency.records import ResidencySample
 from profiler.run_files import (
-    Appender,
     BlobWriter,
-    Header,
     StoreError,
     blobs,
-    check_header,
     check_schema,
     encode,
     renamed,
@@ -89,10 +88,10 @@ class RunWriter:
         self._clock = clock
         self._lock = threading.Lock()
         self._open = True
-        self._requests = _lines(path / "requests.jsonl", RequestRecord)
-        self._guards = _lines(path / "guards.jsonl", GuardSample)
-        self._anchors = _lines(path / "anchors.jsonl", AnchorSample)
-        self._residency = _lines(path / "residency.jsonl", ResidencySample)
+        self._requests = new_lines(path / "requests.jsonl", RequestRecord)
+        self._guards = new_lines(path / "guards.jsonl", GuardSample)
+        self._anchors = new_lines(path / "anchors.jsonl", AnchorSample)
+        self._residency = new_lines(path / "residency.jsonl", ResidencySample)
         self._bodies = BlobWriter(path / "bodies.zst", "bodies")
         self._prompts = BlobWriter(path / "prompts.zst", "prompts")
 
@@ -184,12 +183,12 @@ def read_run(path: Path) -> StoredRun:
     """
     with renamed(f"cannot read the run {path}"):
         info = _read_info(path / "run.json")
-        requests, request_notes = _read_lines(path / "requests.jsonl", RequestRecord)
-        guards, guard_notes = _read_lines(path / "guards.jsonl", GuardSample)
-        anchors, anchor_notes = _read_lines(path / "anchors.jsonl", AnchorSample)
+        requests, request_notes = read_lines(path / "requests.jsonl", RequestRecord)
+        guards, guard_notes = read_lines(path / "guards.jsonl", GuardSample)
+        anchors, anchor_notes = read_lines(path / "anchors.jsonl", AnchorSample)
         # Runs from before it was kept have no such file, and have lost nothing.
         memory = path / "residency.jsonl"
-        residency, memory_notes = _read_lines(memory, ResidencySample) if memory.exists() else ((), ())
+        residency, memory_notes = read_lines(memory, ResidencySample) if memory.exists() else ((), ())
         closed, closed_notes = _read_closed(path / "closed.json")
     notes = (*request_notes, *guard_notes, *anchor_notes, *memory_notes, *closed_notes)
     return StoredRun(info, requests, guards, anchors, closed, notes, residency)
@@ -230,10 +229,6 @@ def read_load_log(path: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
 
 
-def _lines(file: Path, record: type[Any]) -> Appender:
-    return Appender(file, Header(SCHEMA, record.__name__).line())
-
-
 def _read_info(file: Path) -> RunInfo:
     if not file.is_file():
         raise StoreError(f"no run in {file.parent}: it holds no run.json", hint="name a folder under runs/")
@@ -257,23 +252,3 @@ def _read_object(file: Path, record: type[T]) -> T:
     # The schema first and alone: a newer file must be named as such, not as a malformed one.
     check_schema(msgspec.json.decode(data, type=_Schema).schema, file)
     return msgspec.json.decode(data, type=record)
-
-
-def _read_lines(file: Path, record: type[T]) -> tuple[tuple[T, ...], tuple[str, ...]]:
-    if not file.is_file():
-        return (), (f"{file.name} is missing",)
-    header, *lines = file.read_bytes().split(b"\n")
-    fault = check_header(header, record.__name__, file)
-    notes = [fault] if fault else []
-    decoder = msgspec.json.Decoder(record)
-    records: list[T] = []
-    for number, line in enumerate(lines, start=2):
-        last = number == len(lines) + 1
-        if last and not line:
-            continue
-        try:
-            records.append(decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            what = "is torn" if last else "cannot be read"
-            notes.append(f"{file.name} line {number} {what}, its record is lost: {error}")
-    return tuple(records), tuple(notes)

@@ -23,7 +23,7 @@ from profiler.records import AnchorSample, CacheVerdict, RequestRecord
 from profiler.rendered import Rendered
 from profiler.store import read_bodies, read_prompts
 
-__all__ = ["RECENT", "cases_of_run", "lost_something", "lost_text"]
+__all__ = ["RECENT", "Cases", "cases_of_run", "lost_something", "lost_text"]
 
 RECENT: Final = 64
 """Requests that are kept to see who came between; older ones no longer decide about a slot."""
@@ -86,27 +86,40 @@ def cases_of_run(
     Raises:
         StoreError: the bodies or the prompts cannot be read.
     """
-    last: dict[_Key, _Raw] = {}
-    held: list[_Held] = []
-    recent: deque[_Raw] = deque(maxlen=RECENT)
-    for raw in _raws(path, records):
-        if lost_something(raw.record):
-            best = _best(raw, held) or last.get(raw.key)
-            case = _case(raw, last.get(raw.key), best, recent, facts)
-            ours = _between(anchors, best, raw)
-            yield msgspec.structs.replace(case, load_log=load_log, own_requests=ours)
-        last[raw.key] = raw
-        if raw.rendered is not None:
-            data = raw.rendered.sequence.tobytes()
-            held = [old for old in held if old.raw.key != raw.key or not data.startswith(old.data)]
-            held.append(_Held(raw, data))
-        recent.append(raw)
-
-
-def _raws(path: Path, records: Iterable[RequestRecord]) -> Iterator[_Raw]:
     bodies, prompts = _ById(read_bodies(path)), _ById(read_prompts(path))
+    cases = Cases(facts, load_log, anchors)
     for record in records:
-        yield _Raw(record, bodies.get(record.request_id), prompts.get(record.request_id))
+        case = cases.next(record, bodies.get(record.request_id), prompts.get(record.request_id))
+        if case is not None:
+            yield case
+
+
+class Cases:
+    """The requests of one engine, taken one after the other: a `Case` of each that lost something."""
+
+    def __init__(self, facts: Facts, load_log: str = "", anchors: Sequence[AnchorSample] = ()) -> None:
+        """Begin with nothing sent; `anchors` may be a list that still grows."""
+        self._facts, self._load_log, self._anchors = facts, load_log, anchors
+        self._last: dict[_Key, _Raw] = {}
+        self._held: list[_Held] = []
+        self._recent: deque[_Raw] = deque(maxlen=RECENT)
+
+    def next(self, record: RequestRecord, body: bytes | None, rendered: Rendered | None) -> Case | None:
+        """Take the next request; its case, or `None` if it lost nothing."""
+        raw = _Raw(record, body, rendered)
+        case: Case | None = None
+        if lost_something(record):
+            best = _best(raw, self._held) or self._last.get(raw.key)
+            case = _case(raw, self._last.get(raw.key), best, self._recent, self._facts)
+            ours = _between(self._anchors, best, raw)
+            case = msgspec.structs.replace(case, load_log=self._load_log, own_requests=ours)
+        self._last[raw.key] = raw
+        if rendered is not None:
+            data = rendered.sequence.tobytes()
+            self._held = [old for old in self._held if old.raw.key != raw.key or not data.startswith(old.data)]
+            self._held.append(_Held(raw, data))
+        self._recent.append(raw)
+        return case
 
 
 class _ById(Generic[_T]):

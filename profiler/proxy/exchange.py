@@ -1,0 +1,149 @@
+"""One request of another program as it was recorded: its bytes and its reply's, stamped, and what they say. Pure.
+
+A reply is read by the same decoders as an adapter's, so that its record is of the same form. The request is never
+changed: what a server only says when it is asked for (`stream_options`) is unknown where the program did not ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import msgspec
+
+from backends import wire
+from backends.base import EngineDied, EngineError, EngineFault, Event, JsonObject, Opened, Request, Stop, Unreachable
+from profiler.measure import Measurement, taken
+from profiler.records import Failure
+
+__all__ = ["CLIENT_LEFT", "Exchange", "Piece", "is_inference", "measured", "request_of"]
+
+CLIENT_LEFT = "ClientLeft"
+"""The kind of failure of a request whose sender closed the connection before the reply was complete."""
+
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+RESPONSES = "/v1/responses"
+_READERS: dict[str, Any] = {CHAT: wire.decode_chunk, COMPLETIONS: wire.decode_chunk, RESPONSES: wire.decode_response}
+_FAILURES: dict[str, type[EngineError]] = {kind.__name__: kind for kind in (EngineDied, EngineFault, Unreachable)}
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Bytes of a reply, and when they came (ns, monotonic)."""
+
+    at_ns: int
+    data: bytes
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A request and its reply, as they passed through.
+
+    `number` counts the requests of a proxy in the order in which they were passed on, `overlaps` names those that were
+    being answered then. `path` begins after the proxy's own prefix. `error` is what ended it before its reply was
+    complete. The log marks are the sizes of the engine's log when the request was passed on and when the next one was,
+    `None` where there is no log, and for the last.
+    """
+
+    number: int
+    session: str
+    method: str
+    path: str
+    body: bytes
+    sent_unix_ns: int
+    sent_ns: int
+    overlaps: tuple[int, ...] = ()
+    status: int | None = None
+    headers_ns: int | None = None
+    pieces: tuple[Piece, ...] = ()
+    ended_ns: int | None = None
+    error: Failure | None = None
+    log_from: int | None = None
+
+    @property
+    def reply(self) -> bytes:
+        """The reply's body."""
+        return b"".join(piece.data for piece in self.pieces)
+
+
+def is_inference(exchange: Exchange) -> bool:
+    """Whether a model was asked, in a form whose replies can be read here."""
+    return exchange.method == "POST" and exchange.path in _READERS
+
+
+def request_of(exchange: Exchange) -> Request | None:
+    """The request of a chat completion, from which an engine can render its prompt; `None` for any other."""
+    if exchange.path != CHAT:
+        return None
+    try:
+        body = msgspec.json.decode(exchange.body, type=dict[str, Any])
+        messages, tools = (msgspec.convert(body.get(key) or [], list[JsonObject]) for key in ("messages", "tools"))
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        return None
+    own = ("messages", "tools", "stream", "stream_options", "model")
+    limit = body.get("max_tokens") or body.get("max_completion_tokens")
+    return Request(
+        messages=tuple(messages),
+        tools=tuple(tools),
+        max_tokens=limit if isinstance(limit, int) and limit > 0 else -1,
+        stream=bool(body.get("stream")),
+        parameters={key: value for key, value in body.items() if key not in own},
+    )
+
+
+def measured(exchange: Exchange, log: str = "") -> Measurement:
+    """What the recorded bytes say. `log` is what the engine logged while it served this request, if that is known."""
+    stamp = exchange.sent_ns
+    found = taken(lambda: _events(exchange), lambda: stamp)
+    lines, slot = wire.cache_log(log)
+    if not lines and slot is None:
+        return found
+    return msgspec.structs.replace(found, evidence=msgspec.structs.replace(found.evidence, log=lines, slot=slot))
+
+
+def _events(exchange: Exchange) -> Iterator[Event]:
+    """The events that an adapter would have given, with the stamps of the bytes that they came in."""
+    if exchange.headers_ns is None:
+        raise _failure(exchange)
+    if exchange.status != 200:
+        raise wire.http_error(exchange.status or 0, exchange.reply)
+    yield Opened(exchange.headers_ns)
+    usage: JsonObject | None = None
+    timings: JsonObject | None = None
+    reason: str | None = None
+    for at_ns, payload in _payloads(exchange):
+        chunk: wire.Chunk = _READERS[exchange.path](payload)
+        if chunk.error is not None:
+            raise wire.stream_error(chunk.error)
+        for delta in chunk.deltas():
+            yield msgspec.structs.replace(delta, at_ns=at_ns)
+        usage, timings = chunk.usage or usage, chunk.timings or timings
+        reason = chunk.finish_reason() or reason
+    if exchange.error is not None or reason is None:
+        raise _failure(exchange)
+    yield wire.evidence_of(usage, timings)
+    yield Stop(reason, exchange.ended_ns)
+
+
+def _payloads(exchange: Exchange) -> Iterator[tuple[int, bytes]]:
+    """The JSON payloads of a reply with the stamp of their last byte: of each server-sent event, or the whole body."""
+    if not _streamed(exchange):
+        yield exchange.pieces[-1].at_ns if exchange.pieces else exchange.sent_ns, exchange.reply
+        return
+    decoder = wire.SseDecoder()
+    at_ns = exchange.sent_ns
+    for piece in exchange.pieces:
+        at_ns = piece.at_ns
+        yield from ((at_ns, payload) for payload in decoder.feed(piece.data) if payload != b"[DONE]")
+    yield from ((at_ns, payload) for payload in decoder.end() if payload != b"[DONE]")
+
+
+def _streamed(exchange: Exchange) -> bool:
+    """By the reply itself: a whole one is a JSON object."""
+    return not exchange.reply.lstrip().startswith(b"{")
+
+
+def _failure(exchange: Exchange) -> EngineError:
+    error = exchange.error
+    if error is None:
+        return EngineFault("the server ended the reply before it was complete")
+    return _FAILURES.get(error.kind, EngineFault)(error.message)
