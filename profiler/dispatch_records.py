@@ -16,6 +16,7 @@ import msgspec
 from profiler.records import Failure, Fidelity
 
 __all__ = [
+    "Actor",
     "CallFault",
     "CallRecord",
     "Capabilities",
@@ -25,6 +26,7 @@ __all__ = [
     "Effect",
     "ExitStatus",
     "Outcome",
+    "RunFidelity",
     "Totals",
     "TurnRecord",
     "Verified",
@@ -55,13 +57,17 @@ Effect = Literal["load", "edit", "verify", "execute", "plan", "finish", "other"]
 """What a tool is for: reading, changing files, running tests, any command, scaffolding, ending the work."""
 
 CallFault = Literal["unparsable_args", "schema_violation", "unknown_tool", "truncated_call", "text_encoded_call"]
+RunFidelity = Fidelity | Literal["no_engine"]
+"""How real a dispatch is; `no_engine`: a scripted agent alone."""
 Actor = Literal["nop", "oracle", "tamper", "placeholder", "model", "external"]
 
 
 class Capabilities(msgspec.Struct, frozen=True):
     """What a sandbox was measured to hold on this machine; runs with different ones are not compared.
 
-    True: the attempt was made, and it failed. `loopback`: a server inside can be reached from inside.
+    True: the attempt was made, and it failed. `loopback`: a server inside can be reached from inside; `loopback_isolated`:
+    those outside cannot, even then. `modes_confined`: modes and times of files outside. `nothing_left`: what a command
+    started ends with it.
     """
 
     backend: str
@@ -73,6 +79,9 @@ class Capabilities(msgspec.Struct, frozen=True):
     files_bounded: bool
     loopback: bool
     memory_bounded: bool = False
+    modes_confined: bool = False
+    loopback_isolated: bool = False
+    nothing_left: bool = False
 
 
 class CallRecord(msgspec.Struct, frozen=True):
@@ -199,7 +208,7 @@ class DispatchStarted(msgspec.Struct, frozen=True):
     levers: dict[str, Any]
     actor: Actor
     agent: str
-    fidelity: Fidelity | Literal["no_engine"]
+    fidelity: RunFidelity
     target: str | None
     sandbox: Capabilities
     started_unix_ns: int

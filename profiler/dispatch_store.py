@@ -20,7 +20,7 @@ from profiler.dispatch_records import DispatchRecord, DispatchStarted, TurnRecor
 from profiler.record_lines import new_lines, read_lines
 from profiler.run_files import encode, renamed, write_whole
 
-__all__ = ["DispatchWriter", "StoredDispatch", "dispatch_folder", "read_dispatches"]
+__all__ = ["DispatchWriter", "StoredDispatch", "dispatch_folder", "holds_dispatches", "read_dispatches"]
 
 
 class StoredDispatch(msgspec.Struct, frozen=True):
@@ -64,13 +64,18 @@ class DispatchWriter:
         with self._lock, renamed(f"cannot write {self._run / 'dispatches.jsonl'}"):
             self._ended.append(encode(record) + b"\n")
 
-    def text(self, dispatch_id: str, name: str, data: bytes) -> Path:
-        """Write one of the texts of a dispatch, in full or not at all. Raises StoreError."""
-        file = dispatch_folder(self._run, dispatch_id) / name
+    def folder(self, dispatch_id: str) -> Path:
+        """The folder for the texts of a dispatch, made if it is not there. Raises StoreError."""
+        folder = dispatch_folder(self._run, dispatch_id)
+        with renamed(f"cannot create {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def text(self, dispatch_id: str, name: str, data: bytes) -> None:
+        """Write one of the texts of a dispatch, in full or not at all; it ends with one line end. Raises StoreError."""
+        file = self.folder(dispatch_id) / name
         with renamed(f"cannot write {file}"):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, data)
-        return file
+            write_whole(file, data.rstrip(b"\n"))
 
     def close(self) -> None:
         """Close the files. May be called twice."""
@@ -78,6 +83,11 @@ class DispatchWriter:
             for appender in (self._started, self._turns, self._ended) if self._open else ():
                 appender.close()
             self._open = False
+
+
+def holds_dispatches(run: Path) -> bool:
+    """Whether the run in folder `run` is one with agents."""
+    return (run / "started.jsonl").exists()
 
 
 def read_dispatches(run: Path) -> tuple[tuple[StoredDispatch, ...], tuple[str, ...]]:
@@ -88,7 +98,7 @@ def read_dispatches(run: Path) -> tuple[tuple[StoredDispatch, ...], tuple[str, .
     Raises:
         StoreError: a file cannot be read, or a newer dyno wrote it.
     """
-    if not (run / "started.jsonl").exists():
+    if not holds_dispatches(run):
         return (), ()
     with renamed(f"cannot read the dispatches of {run}"):
         started, notes = read_lines(run / "started.jsonl", DispatchStarted)

@@ -18,9 +18,11 @@ from harness.cli.doctor import doctor
 from harness.cli.explain import explain
 from harness.cli.fix import fix
 from harness.cli.report import report
+from harness.cli.run import run
 from harness.cli.sessions import sessions
 from harness.cli.simulate import simulate
 from harness.cli.targets import targets
+from harness.cli.tasks import tasks
 from harness.cli.template import template
 
 __all__ = ["app", "main"]
@@ -57,7 +59,7 @@ def root(
     """Put a local model under agent work and see where its prompt cache, and with it your time, is lost."""
 
 
-for command in (cache, check, demo, doctor, explain, fix, report, sessions, simulate, targets, template):
+for command in (cache, check, demo, doctor, explain, fix, report, run, sessions, simulate, targets, tasks, template):
     app.command()(command)
 
 
@@ -78,13 +80,18 @@ def main() -> None:
 def _exit_code(error: Exception) -> int | None:
     """The exit code of an error of ours; `None` for a fault of dyno, which keeps its traceback."""
     from backends.base import EngineError, TargetError
+    from harness.external.command import AgentError
+    from harness.sandbox.base import SandboxError
     from harness.sessions import SessionError
+    from harness.settings import SettingError
+    from harness.tasks.base import TaskError
+    from harness.workspace import WorkspaceError
     from profiler.run_files import StoreError
     from profiler.run_names import UnknownRun
 
-    if isinstance(error, TargetError | SessionError | UnknownRun):
+    if isinstance(error, TargetError | SessionError | UnknownRun | TaskError | SettingError | AgentError):
         return USAGE
-    return ENVIRONMENT if isinstance(error, EngineError | StoreError) else None
+    return ENVIRONMENT if isinstance(error, EngineError | StoreError | SandboxError | WorkspaceError) else None
 
 
 def _explain(error: Exception) -> None:

@@ -9,8 +9,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager, nullcontext
-from functools import partial
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,7 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from backends import open_engine
-from backends.base import Engine, EngineError, Facts, KeepsTime, LogsLoad
+from backends.base import Engine, EngineError, KeepsTime, LogsLoad
+from harness.cli.watching import gpus_of, watched
 from harness.opening import open_run
 from harness.replay import Plan, replay
 from harness.run_facts import run_info
@@ -27,12 +27,11 @@ from harness.sessions import Session, SessionError, bundled_sessions, read_sessi
 from harness.targets import resolve_target
 from profiler.calibration import calibration_of
 from profiler.document import CacheDocument
-from profiler.guards import Watcher, drift, judge
+from profiler.guards import drift, judge
 from profiler.ledger import Ledger
 from profiler.records import Failure, RequestRecord, RunInfo
 from profiler.report.cache import print_document
-from profiler.residency.nvidia import open_gpus
-from profiler.residency.sampler import MemorySampler, ReadsGpus
+from profiler.residency.sampler import ReadsGpus
 from profiler.residency.summary import summarise_residency
 from profiler.store import RunWriter, read_run
 from profiler.summary import summarise
@@ -95,7 +94,7 @@ def run_cache(run: CacheRun) -> None:
         KeyboardInterrupt: likewise after Ctrl-C.
     """
     target = resolve_target(run.target)
-    with _gpus() as gpus_of, closing(open_engine(target)) as engine:
+    with gpus_of() as gpus, closing(open_engine(target)) as engine:
         info = _info(run, str(target), engine)
         plan = Plan(run.sessions, run.repeat, nonce=secrets.token_hex(8) if run.cold else None)
         writer, ledger = RunWriter.create(run.runs, info), Ledger()
@@ -103,7 +102,7 @@ def run_cache(run: CacheRun) -> None:
             info = _opened(engine, plan, ledger, info, calibrate=run.calibrate)
             writer.describe(info)
             writer.load_log(engine.load_log() if isinstance(engine, LogsLoad) else "")
-            _measure(engine, plan, ledger, info, writer, gpus_of(info.facts))
+            _measure(engine, plan, ledger, info, writer, gpus(info.facts))
         except KeyboardInterrupt:
             writer.close("interrupted")
             raise
@@ -155,31 +154,11 @@ def _opened(engine: Engine, plan: Plan, ledger: Ledger, info: RunInfo, *, calibr
 def _measure(
     engine: Engine, plan: Plan, ledger: Ledger, info: RunInfo, writer: RunWriter, gpus: ReadsGpus | None
 ) -> None:
-    # Simulated time has no machine to watch, and no memory: its stamps are on another clock.
-    simulated = isinstance(engine, KeepsTime)
-    watcher = None if simulated else Watcher(engine.pids, writer.guard)
-    sampler = None if simulated else MemorySampler(engine.pids, writer.residency, gpus=gpus)
-    with watcher or nullcontext(), sampler or nullcontext(), _progress(plan) as advance:
+    with watched(engine, writer, gpus), _progress(plan) as advance:
         calibration = calibration_of(info.calibration)
         for record, kept in replay(engine, plan, ledger=ledger, calibration=calibration, on_anchor=writer.anchor):
             writer.request(record, kept.body, kept.rendered)
             advance(record)
-    if watcher is not None and watcher.error is not None:
-        print(f"dyno: the machine was not watched to the end: {watcher.error}", file=sys.stderr)
-    if sampler is not None and sampler.error is not None:
-        print(f"dyno: memory was not sampled to the end: {sampler.error}", file=sys.stderr)
-
-
-@contextmanager
-def _gpus() -> Generator[Callable[[Facts], ReadsGpus | None]]:
-    """What reads the GPUs for an engine, once it is known whether its launch lies after this moment."""
-    gpus = open_gpus()
-    if gpus is None:
-        yield lambda _: None
-        return
-    with closing(gpus):
-        before = gpus.baseline()
-        yield lambda facts: partial(gpus.read, baseline=before if facts.launched else None)
 
 
 @contextmanager

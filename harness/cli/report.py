@@ -17,8 +17,13 @@ def report(
 ) -> None:
     """Show a stored run: verdict, table, doubts. A run that was killed shows everything that had finished."""
     from harness.cli.cache_run import document_of
+    from harness.cli.dispatch_report import print_dispatches
+    from profiler.dispatch_store import holds_dispatches
     from profiler.report.cache import print_document
     from profiler.run_names import find_run
 
     path = find_run(runs, run)
-    print_document(document_of(path), path, json_output=json_output)
+    if holds_dispatches(path):
+        print_dispatches(path, json_output=json_output)
+    else:
+        print_document(document_of(path), path, json_output=json_output)

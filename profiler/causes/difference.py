@@ -63,7 +63,7 @@ def changes(previous: Step, step: Step) -> tuple[Change, ...]:
     parsed: list[Found] = []
     if not answered:
         found += removed_reply(previous, generated, old)
-    elif generated is None:
+    elif generated is None or lost_reply:
         parsed += parsed_reply_changes(previous, new, reply_at)
     if previous.rendered is None or step.rendered is None:
         return tuple(_unplaced(f) for f in [*found, *parsed][:MAX_CHANGES])
@@ -71,6 +71,7 @@ def changes(previous: Step, step: Step) -> tuple[Change, ...]:
     follows = new.begin(reply_at + answered)
     hunks = _together(text_hunks(old.text, new.text if follows is None else new.text[:follows]))
     gaps = token_gaps(previous.rendered.sequence, step.rendered.token_ids)
+    unseen = _unseen_reply(previous, step, gaps) if answered and lost_reply else None
     scale = Scale.of(previous.rendered, step.rendered, len(old.text))
     placed = place_hunks(hunks, gaps, scale)
     named = _named(found, placed, old, new, _Reply(generated, reply_at, tuple(parsed)) if answered else None)
@@ -80,9 +81,25 @@ def changes(previous: Step, step: Step) -> tuple[Change, ...]:
         for f in found
         if not f.shown and all(name.found is not f for name in named)
     ]
-    changed += reply_tokens(previous, new, reply_at, parsed, gaps) if answered and generated is None else ()
+    if unseen is not None:
+        changed += reply_tokens(previous, new, reply_at, parsed, [unseen])
+    elif answered and generated is None:
+        changed += reply_tokens(previous, new, reply_at, parsed, gaps)
     changed += _same_text(placed, gaps, old, previous.rendered) if generated is not None or not answered else ()
     return tuple(sorted(changed, key=lambda change: change.token)[:MAX_CHANGES])
+
+
+def _unseen_reply(previous: Step, step: Step, gaps: Sequence[Gap]) -> Gap | None:
+    """The part of a reply that came back otherwise than it was generated, where its ids are not known: by what the
+    engine reused of it (`profiler.verdict`), and only if nothing before it changed.
+    """
+    lcp, prev = step.record.verdict.lcp_tokens, step.record.verdict.prev_tokens
+    if previous.rendered is None or lcp is None or prev is None:
+        return None
+    known = len(previous.rendered.sequence)
+    if any(gap.old_start < known for gap in gaps) or not known <= lcp < prev:
+        return None
+    return Gap(lcp, prev, lcp, prev)
 
 
 class _Reply(NamedTuple):

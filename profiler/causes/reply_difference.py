@@ -136,7 +136,7 @@ def _now(gap: Gap, rendered: Rendered, new: Side, index: int, chars: int) -> int
     span, follows = new.span(index), new.begin(index + 1)
     if span is None or follows is None or gap.old_end < len(rendered.sequence) or not span.found:
         return count
-    generated = len(rendered.sequence) - len(rendered.token_ids)
+    generated = max(len(rendered.sequence), gap.old_end) - len(rendered.token_ids)
     whole = (follows - span.found[0][0]) * generated / max(1, chars)
     return max(0, min(count, round(whole - max(0, gap.old_start - len(rendered.token_ids)))))
 

@@ -7,12 +7,12 @@ changed: what a server only says when it is asked for (`stream_options`) is unkn
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from backends import wire
-from backends.base import EngineDied, EngineError, EngineFault, Event, JsonObject, Opened, Request, Stop, Unreachable
+from backends.base import EngineFault, Event, JsonObject, Opened, Request, Stop
 from profiler.measure import Measurement, taken
 from profiler.records import Failure
 
@@ -25,7 +25,10 @@ CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 RESPONSES = "/v1/responses"
 _READERS: dict[str, Any] = {CHAT: wire.decode_chunk, COMPLETIONS: wire.decode_chunk, RESPONSES: wire.decode_response}
-_FAILURES: dict[str, type[EngineError]] = {kind.__name__: kind for kind in (EngineDied, EngineFault, Unreachable)}
+
+
+DEFAULT_TOKENS = 128
+"""Stands for a limit that a body does not name; it is no part of a prompt."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -38,10 +41,10 @@ class Piece(msgspec.Struct, frozen=True):
 class Exchange(msgspec.Struct, frozen=True):
     """A request and its reply, as they passed through.
 
-    `number` counts the requests of a proxy in the order in which they were passed on, `overlaps` names those that were
-    being answered then. `path` begins after the proxy's own prefix. `error` is what ended it before its reply was
-    complete. The log marks are the sizes of the engine's log when the request was passed on and when the next one was,
-    `None` where there is no log, and for the last.
+    `number` counts the requests of a proxy from 1 in the order in which they were passed on, `overlaps` names those
+    that were answered side by side with it. `path` begins after the proxy's own prefix. `error` is what ended it before
+    its reply was complete. `log_from` is the size of the engine's log when the request was passed on, `None` where
+    there is none.
     """
 
     number: int
@@ -84,7 +87,7 @@ def request_of(exchange: Exchange) -> Request | None:
     return Request(
         messages=tuple(messages),
         tools=tuple(tools),
-        max_tokens=limit if isinstance(limit, int) and limit > 0 else -1,
+        max_tokens=limit if isinstance(limit, int) and limit > 0 else DEFAULT_TOKENS,
         stream=bool(body.get("stream")),
         parameters={key: value for key, value in body.items() if key not in own},
     )
@@ -94,6 +97,9 @@ def measured(exchange: Exchange, log: str = "") -> Measurement:
     """What the recorded bytes say. `log` is what the engine logged while it served this request, if that is known."""
     stamp = exchange.sent_ns
     found = taken(lambda: _events(exchange), lambda: stamp)
+    # A client may close the connection after the last chunk: the reply is then complete.
+    if exchange.error is not None and found.error is not None:
+        found = msgspec.structs.replace(found, error=exchange.error)
     lines, slot = wire.cache_log(log)
     if not lines and slot is None:
         return found
@@ -103,7 +109,7 @@ def measured(exchange: Exchange, log: str = "") -> Measurement:
 def _events(exchange: Exchange) -> Iterator[Event]:
     """The events that an adapter would have given, with the stamps of the bytes that they came in."""
     if exchange.headers_ns is None:
-        raise _failure(exchange)
+        raise EngineFault("the server sent no reply")
     if exchange.status != 200:
         raise wire.http_error(exchange.status or 0, exchange.reply)
     yield Opened(exchange.headers_ns)
@@ -118,8 +124,8 @@ def _events(exchange: Exchange) -> Iterator[Event]:
             yield msgspec.structs.replace(delta, at_ns=at_ns)
         usage, timings = chunk.usage or usage, chunk.timings or timings
         reason = chunk.finish_reason() or reason
-    if exchange.error is not None or reason is None:
-        raise _failure(exchange)
+    if reason is None:
+        raise EngineFault("the server ended the reply before it was complete")
     yield wire.evidence_of(usage, timings)
     yield Stop(reason, exchange.ended_ns)
 
@@ -140,10 +146,3 @@ def _payloads(exchange: Exchange) -> Iterator[tuple[int, bytes]]:
 def _streamed(exchange: Exchange) -> bool:
     """By the reply itself: a whole one is a JSON object."""
     return not exchange.reply.lstrip().startswith(b"{")
-
-
-def _failure(exchange: Exchange) -> EngineError:
-    error = exchange.error
-    if error is None:
-        return EngineFault("the server ended the reply before it was complete")
-    return _FAILURES.get(error.kind, EngineFault)(error.message)

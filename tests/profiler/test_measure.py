@@ -6,8 +6,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends.base import (
+    CallPart,
     Delta,
     EngineDied,
     Event,
@@ -23,7 +26,7 @@ from backends.base import (
 from backends.scripted import Options, Scripted, SimulatedClock
 from profiler.ledger import Match
 from profiler.measure import Measurement, clock_of, measure
-from profiler.records import Failure, RequestRecord, Stamps
+from profiler.records import Failure, Reply, RequestRecord, Stamps, ToolCall
 from profiler.verdict import judge
 
 MS = 1_000_000
@@ -240,6 +243,39 @@ def test_token_ids_are_known_only_if_every_delta_says_them() -> None:
     for deltas in ([(1,), None], [None, (1,)]):
         measured = measure(Tape(*(Delta("content", "a", ids) for ids in deltas), Stop("stop")), Request((USER,)))
         assert measured.reply.token_ids is None
+
+
+def reply_of(*parts: CallPart) -> Reply:
+    deltas = (Delta("tool_call", part.name + part.arguments, call=part) for part in parts)
+    return measure(Tape(*deltas, Stop("tool_calls")), Request((USER,))).reply
+
+
+PIECES = st.lists(st.text(max_size=5), min_size=1, max_size=4)
+
+
+@given(calls=st.lists(st.tuples(st.text(min_size=1, max_size=5), PIECES), max_size=4), data=st.data())
+def test_parts_put_together_are_the_whole_calls(calls: list[tuple[str, list[str]]], data: st.DataObject) -> None:
+    """However the parts of parallel calls are mixed, as long as each call's own stay in order."""
+    streams = [
+        [CallPart(at, f"id{at}", name), *(CallPart(at, arguments=piece) for piece in pieces)]
+        for at, (name, pieces) in enumerate(calls)
+    ]
+    expected = tuple(ToolCall(f"id{at}", name, "".join(pieces)) for at, (name, pieces) in enumerate(calls))
+    begun = [parts.pop(0) for parts in streams]
+    mixed = [streams[at].pop(0) for at in data.draw(st.permutations([p.index for parts in streams for p in parts]))]
+    assert reply_of(*begun, *mixed).calls == expected
+
+
+def test_another_id_begins_another_call_where_no_index_is_said() -> None:
+    parts = (
+        CallPart(0, "a", "f"),
+        CallPart(0, arguments="{}"),
+        CallPart(0, "b", "g"),
+        CallPart(0, "b", arguments="[]"),
+    )
+    reply = reply_of(*parts)
+    assert reply.calls == (ToolCall("a", "f", "{}"), ToolCall("b", "g", "[]"))
+    assert reply.text == {"tool_call": "f{}g[]"}
 
 
 def test_ctrl_c_closes_the_stream_and_propagates() -> None:
