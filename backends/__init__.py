@@ -11,7 +11,7 @@ from backends.base import Engine, MissingExtra, Target, TargetError, UnknownEngi
 
 __all__ = ["engine_names", "load", "open_engine", "parse_target"]
 
-_NOT_ENGINES = {"__init__", "base", "options"}
+_NOT_ENGINES = {"__init__", "base", "errors", "options"}
 _EXTRA_OF_PACKAGE = {
     "xllamacpp": "llama-server",
     "llama_cpp": "llama-cpp",

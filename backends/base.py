@@ -6,21 +6,9 @@ An adapter is one file beside this one, found by its name (`backends.load`). It 
 * `open_engine(target) -> Engine`.
 
 What an engine can do beyond `Engine` it offers through the small protocols below (`Forcer`, `Resetter`, `LogsLoad`,
-`KeepsTime`); callers ask for the ability, never for an engine by name.
+`KeepsTime`, `Served`, `KeepsLog`); callers ask for the ability, never for an engine by name.
 
-Errors. Adapters raise only these; foreign errors are renamed at this boundary.
-
-    EngineError
-    ├── TargetError            the target as written cannot be used (exit code 2)
-    │   ├── UnknownEngine      no adapter of that name
-    │   └── ModelFileError     missing, not a model, truncated
-    ├── MissingExtra           the adapter exists, a package it needs is not installed (exit code 3)
-    ├── LaunchError            the engine did not start (exit code 3)
-    ├── Unreachable            nothing answers at the address (exit code 3)
-    ├── RequestRejected        the engine refused one request (HTTP 4xx)
-    │   └── ContextOverflow    the prompt does not fit the context
-    ├── EngineFault            the engine failed on one request (HTTP 5xx, a reply that cannot be parsed)
-    └── EngineDied             the engine went away while it served a request
+Adapters raise only the errors of `backends.errors`, which are given on here.
 """
 
 from __future__ import annotations
@@ -31,67 +19,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from backends.errors import *  # noqa: F403 (the errors are part of the contract: they are imported from here)
+
 JsonObject = dict[str, Any]
 DeltaKind = Literal["content", "reasoning", "tool_call"]
 CacheKind = Literal["full", "sliding_window", "recurrent"]
 """How an engine's cache can be cut back: anywhere, only inside its window, or only at a saved checkpoint."""
-
-
-class EngineError(Exception):
-    """Base of everything an adapter raises. `hint` says what to do next."""
-
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-class TargetError(EngineError):
-    """The target cannot be used as written."""
-
-
-class UnknownEngine(TargetError):
-    """No adapter has that name."""
-
-
-class ModelFileError(TargetError):
-    """The model file is missing, is no model or is cut short."""
-
-
-class MissingExtra(EngineError):
-    """A package that the adapter needs is not installed."""
-
-
-class LaunchError(EngineError):
-    """The engine could not be started."""
-
-
-class Unreachable(EngineError):
-    """Nothing answers at the target's address."""
-
-
-class RequestRejected(EngineError):
-    """The engine refused this request (HTTP 4xx)."""
-
-    def __init__(self, message: str, *, hint: str | None = None, status: int | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-
-
-class ContextOverflow(RequestRejected):
-    """The prompt has more tokens than the context holds; both counts where the engine names them."""
-
-    def __init__(self, message: str, *, prompt_tokens: int | None = None, context_tokens: int | None = None) -> None:
-        super().__init__(message, hint="raise the target's ctx or use shorter sessions", status=400)
-        self.prompt_tokens = prompt_tokens
-        self.context_tokens = context_tokens
-
-
-class EngineFault(EngineError):
-    """The engine failed on this request, or answered what cannot be parsed."""
-
-
-class EngineDied(EngineError):
-    """The engine went away before the reply was complete."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -299,4 +232,26 @@ class KeepsTime(Protocol):
 
     def clock(self) -> int:
         """Nanoseconds of simulated time."""
+        ...
+
+
+@runtime_checkable
+class Served(Protocol):
+    """An engine behind an address, which other programs can ask too."""
+
+    def url(self) -> str:
+        """Its address, without `/v1`."""
+        ...
+
+
+@runtime_checkable
+class KeepsLog(Protocol):
+    """An engine whose log can be read while it serves; nothing is in it for one that was not launched here."""
+
+    def log_size(self) -> int:
+        """Bytes of log so far."""
+        ...
+
+    def log_since(self, start: int) -> str:
+        """The log from a byte on, once the request that is served has ended."""
         ...

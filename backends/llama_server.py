@@ -43,6 +43,7 @@ from backends.base import (
     TargetError,
     Unreachable,
 )
+from backends.http_chat.connection import payloads
 from backends.options import convert_options
 from backends.workers.listening import listeners
 from backends.workers.server_process import Options, ServerProcess
@@ -104,7 +105,7 @@ class LlamaServer:
     def stream(self, request: Request) -> Iterator[Event]:
         """Serve one chat request; see `Engine.stream`."""
         body = self._body(request)
-        log_from = self._process.log_size() if self._process else 0
+        log_from = self.log_size()
         usage: JsonObject | None = None
         timings: JsonObject | None = None
         reason: str | None = None
@@ -112,7 +113,7 @@ class LlamaServer:
             if response.status_code != 200:
                 raise wire.http_error(response.status_code, response.read())
             yield Opened()
-            for payload in self._payloads(response, streamed=request.stream):
+            for payload in payloads(response, streamed=request.stream):
                 chunk = wire.decode_chunk(payload)
                 if chunk.error is not None:
                     raise wire.stream_error(chunk.error)
@@ -197,6 +198,18 @@ class LlamaServer:
         """What the server logged until it was ready; empty for one that was not launched here."""
         return self._process.load_log() if self._process else ""
 
+    def url(self) -> str:
+        """The server's address."""
+        return self._url
+
+    def log_size(self) -> int:
+        """Bytes of log so far; 0 for a server that was not launched here."""
+        return self._process.log_size() if self._process else 0
+
+    def log_since(self, start: int) -> str:
+        """The log from a byte on; empty for a server that was not launched here."""
+        return self._process.log_since(start) if self._process else ""
+
     def close(self) -> None:
         """Close the connection and end a server that was launched here."""
         self._http.close()
@@ -242,22 +255,9 @@ class LlamaServer:
         content, headers = msgspec.json.encode(body), {"Content-Type": "application/json"}
         return self._http.stream("POST", path, content=content, headers=headers)
 
-    def _payloads(self, response: httpx.Response, *, streamed: bool) -> Iterator[bytes]:
-        if not streamed:
-            yield response.read()
-            return
-        decoder = wire.SseDecoder()
-        for data in response.iter_raw():
-            for payload in decoder.feed(data):
-                if payload != b"[DONE]":
-                    yield payload
-
     def _evidence(self, usage: JsonObject | None, timings: JsonObject | None, log_from: int) -> Evidence:
-        evidence = wire.evidence_of(usage, timings)
-        if self._process is None:
-            return evidence
-        lines, slot = wire.cache_log(self._process.log_since(log_from))
-        return msgspec.structs.replace(evidence, log=lines, slot=slot)
+        lines, slot = wire.cache_log(self.log_since(log_from))
+        return msgspec.structs.replace(wire.evidence_of(usage, timings), log=lines, slot=slot)
 
     def _template(self, body: JsonObject) -> str:
         return str(self._json("POST", "/apply-template", body)["prompt"])

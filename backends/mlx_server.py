@@ -258,6 +258,10 @@ class MlxServer:
         """What the server logged until it was ready; empty for one that was not launched here."""
         return self._connection.process.load_log() if self._connection.process else ""
 
+    def url(self) -> str:
+        """The server's address, without `/v1`."""
+        return self._connection.url
+
     def close(self) -> None:
         """Close the connection, end the renderer and a server that was launched here."""
         self._connection.close()

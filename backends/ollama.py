@@ -138,6 +138,10 @@ class Ollama:
         """The server's process on this machine; its engines are children of it."""
         return self._connection.pids()
 
+    def url(self) -> str:
+        """The server's address, without `/v1`."""
+        return self._connection.url
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -18,34 +18,24 @@ import msgspec
 
 from harness import atif
 from harness.agent.loop import Finished
-from harness.detectors import detect
-from harness.detectors.base import Case as Seen
-from harness.detectors.base import Change
-from harness.detectors.metrics import metrics_of
-from harness.differences import changes_of, unified_diff
-from harness.personas import find_persona
-from harness.sandbox.base import Capabilities, Sandbox, SandboxError
+from harness.diary import Diary, Site
+from harness.differences import unified_diff
+from harness.personas import alignment, find_persona
+from harness.sandbox.base import Sandbox, SandboxError
 from harness.sending import Judged
 from harness.settings import Setting, fingerprint, levers
 from harness.skills import skill_text
-from harness.tasks.base import Task
-from harness.tasks.registry import materialise
-from harness.tasks.verify import protected_changes, verify
+from harness.tasks.base import AGENTS, Task
+from harness.tasks.folder import folder_sha256
+from harness.tasks.registry import instruction, materialise, trajectory
+from harness.tasks.verify import verify
 from harness.workspace import claim, copy_tree
-from profiler.causes import causes_of
-from profiler.causes.base import Case
-from profiler.causes.cases import Cases
-from profiler.dispatch_document import TurnRow, turn_row
+from profiler.dispatch_document import TurnRow
 from profiler.dispatch_records import Actor, DispatchRecord, DispatchStarted, Outcome, RunFidelity, TurnRecord
 from profiler.dispatch_store import DispatchWriter
-from profiler.dispatch_totals import totals_of
-from profiler.findings import findings_of
-from profiler.measure import Clock
-from profiler.pricing import fit_prefill, samples_of
-from profiler.records import Failure, RequestRecord
-from profiler.store import RunWriter
+from profiler.records import Failure
 
-__all__ = ["Bench", "Order", "Site", "Work", "run_dispatch"]
+__all__ = ["Bench", "Order", "Work", "check_order", "run_dispatch"]
 
 REPLY_FILE = "reply.md"
 """Where a single-shot task's verifier finds what the model answered."""
@@ -83,23 +73,6 @@ Work = Callable[[Bench], Finished]
 """Does the work of a dispatch. A failure of the engine is in what it returns; Ctrl-C propagates."""
 
 
-class Site(NamedTuple):
-    """What all dispatches of a run have in common: where they are stored, confined and judged.
-
-    `peak_memory_bytes` tells the engine's largest size between two stamps, where it was seen.
-    """
-
-    writer: RunWriter
-    dispatches: DispatchWriter
-    sandbox: Sandbox
-    capabilities: Capabilities
-    target: str | None
-    cases: Cases
-    clock: Clock
-    context_tokens: int | None = None
-    peak_memory_bytes: Callable[[int, int], int | None] = lambda _start_ns, _end_ns: None
-
-
 def run_dispatch(
     order: Order,
     site: Site,
@@ -108,9 +81,12 @@ def run_dispatch(
     number: int = 1,
     on_turn: Callable[[TurnRow], None] = lambda _: None,
     on_started: Callable[[DispatchStarted, Task], None] = lambda _started, _task: None,
+    verifications: int = 1,
     wall_clock: Callable[[], int] = time.time_ns,
 ) -> DispatchRecord:
     """Run the `number`th dispatch of a run and store it. `on_turn` is told of every turn with what its request cost.
+
+    The work is verified so many times; an outcome that is not the same each time is not valid.
 
     Raises:
         TaskError, SettingError: the task, its scope, the persona or the skills cannot be had.
@@ -118,7 +94,7 @@ def run_dispatch(
         StoreError: the run cannot be written.
         KeyboardInterrupt: after the dispatch was stored as aborted.
     """
-    persona = find_persona(order.setting.task.persona).text
+    persona = find_persona(order.setting.task.persona)
     with tempfile.TemporaryDirectory(prefix="dyno-task-") as place, claim() as workspace:
         task = materialise(order.task, order.seed, Path(place).resolve() / "task")
         skills = skill_text(order.setting.skills, task.pack)
@@ -132,7 +108,7 @@ def run_dispatch(
             seed=task.seed,
             task_sha256=task.sha256,
             setting=order.setting_name,
-            setting_fingerprint=fingerprint(order.setting, persona, skills),
+            setting_fingerprint=fingerprint(order.setting, persona.text, skills),
             levers=dict(levers(order.setting)),
             actor=order.actor,
             agent=order.agent,
@@ -141,15 +117,16 @@ def run_dispatch(
             sandbox=site.capabilities,
             started_unix_ns=wall_clock(),
             started_ns=site.clock(),
+            persona=alignment(persona, task.harness),
         )
         site.dispatches.started(started)
         on_started(started, task)
-        diary = _Diary(site, on_turn)
+        diary = Diary(site, on_turn)
         bench = Bench(
             started.dispatch_id,
             task,
             order.setting,
-            persona,
+            persona.text,
             skills,
             workspace,
             ledger,
@@ -172,7 +149,7 @@ def run_dispatch(
         outcome = Outcome("not_run")
         if interrupted is None:
             seconds = (ended_ns - started.started_ns) / 1e9
-            outcome = verify(task, workspace, site.sandbox, ledger=ledger, seconds=seconds)
+            outcome = _verified(task, workspace, site.sandbox, ledger, seconds, verifications)
         record = diary.ended(started, task, order.setting, workspace, finished, outcome, ended_ns, wall_clock())
         site.dispatches.ended(record)
         _write_texts(site.dispatches, started, diary, record)
@@ -181,89 +158,37 @@ def run_dispatch(
         return record
 
 
-class _Diary:
-    """What happened in one dispatch: written at once, and kept for its end."""
-
-    def __init__(self, site: Site, on_turn: Callable[[TurnRow], None]) -> None:
-        self._site = site
-        self._on_turn = on_turn
-        self.requests: list[RequestRecord] = []
-        self.turns: list[TurnRecord] = []
-        self.changes: tuple[Change, ...] = ()
-        self._cases: list[Case] = []
-        self._causes: dict[int, tuple[str, ...]] = {}
-        self._rendered_tokens: dict[int, int] = {}
-
-    def request(self, judged: Judged) -> None:
-        record, kept = judged
-        self._site.writer.request(record, kept.body, kept.rendered)
-        self.requests.append(record)
-        if kept.rendered is not None:
-            self._rendered_tokens[record.request_id] = len(kept.rendered.token_ids)
-        case = self._site.cases.next(record, kept.body, kept.rendered)
-        if case is not None:
-            self._cases.append(case)
-            self._causes[record.request_id] = tuple(cause.code for cause in causes_of(case))
-
-    def turn(self, record: TurnRecord) -> None:
-        self._site.dispatches.turn(record)
-        self.turns.append(record)
-        request_id = record.request_id or -1
-        request = next((r for r in reversed(self.requests) if r.request_id == request_id), None)
-        self._on_turn(turn_row(record, request, self._causes.get(request_id, ())))
-
-    def ended(
-        self,
-        started: DispatchStarted,
-        task: Task,
-        setting: Setting,
-        workspace: Path,
-        finished: Finished,
-        outcome: Outcome,
-        ended_ns: int,
-        ended_unix_ns: int,
-    ) -> DispatchRecord:
-        """The record of the dispatch: its figures and what was seen in it."""
-        self.changes = changes_of(task.folder / "workspace", workspace)
-        seen = Seen(
-            started=started,
-            task=task,
-            setting=setting,
-            turns=tuple(self.turns),
-            requests=tuple(self.requests),
-            exit_status=finished.exit_status,
-            final_message=finished.final_message,
-            outcome=outcome,
-            wall_ns=ended_ns - started.started_ns,
-            changes=self.changes,
-            protected_changes=protected_changes(task, workspace),
-            rendered_tokens=self._rendered_tokens,
-            context_tokens=self._site.context_tokens,
-            error=finished.error,
-        )
-        return DispatchRecord(
-            dispatch_id=started.dispatch_id,
-            exit_status=finished.exit_status,
-            outcome=outcome,
-            detections=detect(seen),
-            metrics=metrics_of(seen),
-            totals=totals_of(
-                self.requests,
-                self.turns,
-                wall_ns=seen.wall_ns,
-                findings=findings_of(self._cases, fit_prefill(*samples_of(self.requests))),
-                session_bytes=len(msgspec.json.encode(finished.messages)) if finished.messages else None,
-                peak_memory_bytes=self._site.peak_memory_bytes(started.started_ns, ended_ns),
-            ),
-            final_message=finished.final_message,
-            ended_unix_ns=ended_unix_ns,
-            changed_files=tuple(change.path for change in self.changes),
-            error=finished.error,
-        )
+def _verified(
+    task: Task, workspace: Path, sandbox: Sandbox, ledger: Path, seconds: float, verifications: int
+) -> Outcome:
+    """The outcome, valid only if it is the same every time and the task's folder is still what it was."""
+    outcomes = [verify(task, workspace, sandbox, ledger=ledger, seconds=seconds) for _ in range(verifications)]
+    first, notes = outcomes[0], list[str]()
+    if any((one.score, one.parts, one.valid) != (first.score, first.parts, first.valid) for one in outcomes):
+        notes.append(f"the verifier does not always say the same: scores {', '.join(str(o.score) for o in outcomes)}")
+    if folder_sha256(task.folder) != task.sha256:
+        notes.append("the folder of the task was changed while the agent worked")
+    return msgspec.structs.replace(first, valid=False, notes=(*first.notes, *notes)) if notes else first
 
 
-def _write_texts(dispatches: DispatchWriter, started: DispatchStarted, diary: _Diary, record: DispatchRecord) -> None:
+def check_order(order: Order) -> None:
+    """Whether everything that an order names can be had, before an engine is started for it.
+
+    Raises:
+        TaskError, SettingError: the task, its scope or its scripted agent, the persona or the skills cannot be had.
+    """
+    find_persona(order.setting.task.persona)
+    with tempfile.TemporaryDirectory(prefix="dyno-task-") as place:
+        task = materialise(order.task, order.seed, Path(place) / "task")
+        instruction(task, order.setting.task.scope)
+        skill_text(order.setting.skills, task.pack)
+        scripted = next((agent for agent in AGENTS if agent == order.actor), None)
+        if scripted is not None:
+            trajectory(task, scripted, order.setting.task.scope)
+
+
+def _write_texts(dispatches: DispatchWriter, started: DispatchStarted, diary: Diary, record: DispatchRecord) -> None:
     difference = unified_diff(diary.changes)
     dispatches.text(started.dispatch_id, "workspace.diff", difference.encode("utf-8", "replace"))
-    trajectory = atif.trajectory(started, diary.turns, diary.requests, record)
+    trajectory = atif.trajectory(started, diary.turns, diary.requests, record, opening=diary.opening)
     dispatches.text(started.dispatch_id, "trajectory.json", trajectory)

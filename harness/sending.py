@@ -167,9 +167,9 @@ class Sender:
     def _generated(self, measured: Measurement, request: Request, *, live: bool) -> tuple[int, ...] | None:
         """Ids of what was generated, if they are known.
 
-        Those of a forced reply are the forced ones; else the engine's own. Where it gives none, the ids that its template
-        makes of the reply are taken if they are as many as were generated. A request that failed may have ended anywhere,
-        in its prefill even.
+        Those of a forced reply are the forced ones; else the engine's own. Where it gives none, the ids that its
+        template makes of the reply are taken if they are as many as were generated. A request that failed may have
+        ended anywhere, in its prefill even.
         """
         if measured.error is not None:
             return None

@@ -195,7 +195,8 @@ class Totals(msgspec.Struct, frozen=True):
 class DispatchStarted(msgspec.Struct, frozen=True):
     """What a dispatch is, before its first turn. `levers` are the settings in force, `setting` their name.
 
-    `task_sha256` is of everything that the task's folder holds.
+    `task_sha256` is of everything that the task's folder holds. `persona` says how the persona's permissions stand to
+    what the task needs.
     """
 
     dispatch_id: str
@@ -213,6 +214,7 @@ class DispatchStarted(msgspec.Struct, frozen=True):
     sandbox: Capabilities
     started_unix_ns: int
     started_ns: int
+    persona: Literal["none", "aligned", "conflict", "unknown"] = "unknown"
     schema: int = SCHEMA
 
 

@@ -32,6 +32,8 @@ MIN_SAMPLES: Final = 5
 """Fewer requests than this leave no residual to tell an interval by (three constants are fitted)."""
 CONFIDENCE: Final = 0.95
 _OUTLIER: Final = 3.0
+_TELLS_CONSTANT: Final = 2.0
+"""Lengths that differ by less do not separate the constant from the rate: noise alone would decide."""
 """Requests whose time is off by more than this many robust standard deviations count less: a busy moment is no law."""
 
 
@@ -94,13 +96,16 @@ def samples_of(records: Iterable[RequestRecord]) -> tuple[list[tuple[int, int, i
 def fit_prefill(samples: Sequence[tuple[int, int, int]], source: str) -> PrefillModel | None:
     """Fit the model to (u tokens, k tokens, ns), by non-negative least squares on relative errors.
 
-    Twice: the second time, samples far off the first fit weigh less. `None` for fewer than `MIN_SAMPLES` requests, or
+    Twice: the second time, samples far off the first fit weigh less. Prompts of about one length cannot tell what a
+    request costs besides its tokens: all of it is then the tokens'. `None` for fewer than `MIN_SAMPLES` requests, or
     if all are of one length, which tells no rate.
     """
     if len(samples) < MIN_SAMPLES or len({u for u, _, _ in samples}) < 2:
         return None
     u, k, ns = (np.array(column, dtype=np.float64) for column in zip(*samples, strict=True))
     features = np.column_stack((np.ones_like(u), u, u * (u / 2 + k)))
+    if u.max() < _TELLS_CONSTANT * u.min():
+        features[:, 0] = 0.0
     weights = 1 / np.maximum(ns, 1.0)
     constants = _nnls(features, ns, weights)
     residuals = (ns - features @ constants) * weights

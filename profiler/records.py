@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from backends.base import DeltaKind, Evidence, Facts
+from backends.base import Evidence, Facts
 from profiler.probe_records import CalibrationRecord, Probe
+from profiler.replies import Reply as Reply
+from profiler.replies import ToolCall as ToolCall
 from profiler.residency.records import LoadSizes
 
 SCHEMA = 2
@@ -48,27 +50,6 @@ class Stamps(msgspec.Struct, frozen=True):
     last_delta_ns: int | None = None
     done_ns: int | None = None
     deltas_ns: tuple[int, ...] = ()
-
-
-class ToolCall(msgspec.Struct, frozen=True):
-    """A tool call as the engine took it out of a reply; `arguments` is text, JSON if the model wrote such."""
-
-    id: str
-    name: str
-    arguments: str
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """What came back: the text by kind, the token ids where the engine said them, and the stop reason.
-
-    `calls` are the tool calls of an engine that takes them apart. Others leave the text of all calls, without their
-    tags, in `text["tool_call"]`.
-    """
-
-    text: dict[DeltaKind, str] = {}
-    token_ids: tuple[int, ...] | None = None
-    stop_reason: str | None = None
-    calls: tuple[ToolCall, ...] = ()
 
 
 class Guard(msgspec.Struct, frozen=True):

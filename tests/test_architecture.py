@@ -34,7 +34,7 @@ MAY_IMPORT = {
 MAY_PRINT = ("harness/cli/*", "profiler/report/*", "backends/workers/*")
 """Workers are processes of their own; what they print is read by the adapter."""
 
-MAY_WRITE_IN_PROFILER = ("profiler/store.py", "profiler/run_files.py")
+MAY_WRITE_IN_PROFILER = ("profiler/store.py", "profiler/dispatch_store.py", "profiler/run_files.py")
 
 MAY_READ_CLOCKS = {
     "profiler/measure.py": "stamps the requests",
@@ -46,6 +46,7 @@ MAY_READ_CLOCKS = {
     "harness/sending.py": "dates each request",
     "harness/replay.py": "dates each request",
     "harness/dispatch.py": "times the agent's work",
+    "harness/task_checks.py": "dates the run that it throws away",
     "harness/cli/*": "dates a run, shows progress",
     "backends/workers/*": "waits for a process, with a deadline",
 }

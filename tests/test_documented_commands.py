@@ -28,7 +28,9 @@ ROOT = Path(__file__).parents[1]
 TINY = ROOT / "profiles" / "models" / "tiny" / "tiny-f16.gguf"
 SAMPLE_RUN = "20261120-1245"
 SESSION = ("--sessions", "short.jsonl")
-NEEDS_ANOTHER_PROGRAM = ("lmstudio:", "ollama:", "vllm:", "sglang:", "llama-swap:", "host.example")
+NEEDS_ANOTHER_PROGRAM = (
+    "lmstudio:", "ollama:", "vllm:", "sglang:", "llama-swap:", "host.example", "my-agent", "sh pi.sh",
+)  # fmt: skip
 NEEDS_ITS_OWN_SERVER = ("llama-cpp-server:http", "mlx-server:http")
 # In prose a command also stands for itself; what can be run has its target.
 WRITTEN = sorted(

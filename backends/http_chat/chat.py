@@ -145,6 +145,10 @@ class ChatServer:
         """What a server launched here logged until it was ready."""
         return self._connection.process.load_log() if self._connection.process else ""
 
+    def url(self) -> str:
+        """The server's address, without `/v1`."""
+        return self._connection.url
+
     def close(self) -> None:
         """Close the connection and end a server that was launched here."""
         self._connection.close()

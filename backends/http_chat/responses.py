@@ -10,7 +10,7 @@ import msgspec
 from backends import wire
 from backends.base import JsonObject, Prompt, Request
 from backends.http_chat.chat import Form, Renderer
-from backends.http_chat.response_items import from_items, to_items, to_tools
+from backends.wire.response_items import from_items, to_items, to_tools
 
 
 def response_body(request: Request, model: str | None) -> JsonObject:

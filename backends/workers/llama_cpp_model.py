@@ -65,6 +65,7 @@ _WITHOUT_EFFECT = {
     "return_progress",
     "return_tokens",
     "verbose",
+    "parallel_tool_calls",
 }
 
 _LIBRARY_ERRORS = (RuntimeError, ValueError, AssertionError)

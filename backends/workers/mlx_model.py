@@ -40,7 +40,15 @@ from backends.workers.reply_parts import opens_reasoning
 _SAMPLING = {"temperature": "temp", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p"}
 _UNDERSTOOD = {*_SAMPLING, "seed", "cache_prompt", "chat_template_kwargs"}
 # Of servers alone: they change neither the output nor the cache of an engine with one sequence.
-_WITHOUT_EFFECT = {"id_slot", "stream_options", "timings_per_token", "return_progress", "return_tokens", "verbose"}
+_WITHOUT_EFFECT = {
+    "id_slot",
+    "stream_options",
+    "timings_per_token",
+    "return_progress",
+    "return_tokens",
+    "verbose",
+    "parallel_tool_calls",
+}
 _LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, MemoryError)
 _LIBRARY_ERRORS = (RuntimeError, ValueError, NotImplementedError)
 

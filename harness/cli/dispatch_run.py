@@ -11,16 +11,17 @@ from pathlib import Path
 import msgspec
 
 from backends import open_engine
-from backends.base import Engine, EngineDied, EngineError, Facts, KeepsTime, LogsLoad, Target, TargetError
+from backends.base import Engine, EngineDied, Facts, KeepsTime, LogsLoad, Target, TargetError
 from harness.agent.work import forced_work, model_work, script_work
 from harness.cli.dispatch_report import print_dispatches
 from harness.cli.live import live_dispatch
 from harness.cli.watching import gpus_of, watched
-from harness.dispatch import Order, Site, Work, run_dispatch
-from harness.external.command import ExternalAgent
+from harness.diary import Site
+from harness.dispatch import Order, Work, check_order, run_dispatch
+from harness.external.command import AgentError, ExternalAgent, program_of
 from harness.external.work import external_work
 from harness.run_facts import run_info
-from harness.sandbox.base import Capabilities, SandboxError
+from harness.sandbox.base import Capabilities
 from harness.sandbox.choice import choose
 from harness.sending import Sender
 from harness.settings import Setting, find_setting, levers, name_of, parse_assignments, with_levers
@@ -28,7 +29,7 @@ from harness.targets import resolve_target
 from harness.tasks.base import AGENTS, ScriptedAgent, TaskError
 from harness.tasks.registry import find_task
 from profiler.causes.cases import Cases
-from profiler.dispatch_records import DispatchRecord, RunFidelity
+from profiler.dispatch_records import Actor, DispatchRecord, RunFidelity
 from profiler.dispatch_store import DispatchWriter
 from profiler.ledger import Ledger
 from profiler.machine import machine, versions
@@ -54,6 +55,8 @@ class RunOrder(msgspec.Struct, frozen=True):
     seed: int
     readable: tuple[Path, ...]
     writable: tuple[Path, ...]
+    agent_env: tuple[str, ...]
+    agent_files: tuple[str, ...]
     no_sandbox: bool
     runs: Path
     json_output: bool
@@ -72,6 +75,7 @@ def run_task(asked: RunOrder) -> bool:
     name = name_of(asked.harness) + "".join(f" {text}" for text in asked.levers)
     task = find_task(asked.task).name
     order = _order(asked, task, setting, name)
+    check_order(order)
     target = _target(asked, setting, order)
     sandbox, capabilities = choose(allow_none=asked.no_sandbox)
     with gpus_of() as gpus, _opened(target) as engine:
@@ -104,7 +108,7 @@ def run_task(asked: RunOrder) -> bool:
         except KeyboardInterrupt:
             writer.close("interrupted")
             raise
-        except (EngineError, SandboxError) as error:
+        except Exception as error:
             writer.close("failed", Failure(type(error).__name__, str(error)))
             raise
         else:
@@ -120,15 +124,18 @@ def run_task(asked: RunOrder) -> bool:
 
 def _order(asked: RunOrder, task: str, setting: Setting, setting_name: str) -> Order:
     agent = asked.agent or ("oracle" if asked.rehearse else "model")
-    if agent in AGENTS:
+    scripted = _scripted(agent)
+    if scripted is not None:
         if asked.target is not None and not asked.rehearse:
             hint = f"add --rehearse to force its steps on the engine, or leave --target out to play {agent} without one"
             raise TaskError(f"the scripted agent {agent} asks no engine", hint)
         fidelity: RunFidelity = "rehearse" if asked.rehearse else "no_engine"
-        return Order(task, asked.seed, setting, setting_name, agent, agent, fidelity)
+        return Order(task, asked.seed, setting, setting_name, scripted, scripted, fidelity)
     if asked.rehearse:
         raise TaskError(f"{agent!r} cannot be rehearsed", f"scripted agents can: {', '.join(AGENTS)}")
-    actor = "model" if agent == "model" else "external"
+    actor: Actor = "model" if agent == "model" else "external"
+    if actor == "external":
+        program_of(_external(asked))
     return Order(task, asked.seed, setting, setting_name, actor, "built-in" if actor == "model" else agent, "dispatch")
 
 
@@ -158,25 +165,54 @@ def _opened(target: Target | None) -> Generator[Engine | None]:
 
 
 def _work(asked: RunOrder, order: Order, site: Site, engine: Engine | None, ledger: Ledger) -> Work:
-    if order.fidelity == "no_engine" or engine is None:
-        return script_work(_scripted(order.actor), site.clock)
-    if order.fidelity == "rehearse":
-        return forced_work(_scripted(order.actor), Sender(engine, fidelity="rehearse", ledger=ledger), site.clock)
+    scripted = _scripted(order.actor)
+    if engine is None or scripted is not None:
+        assert scripted is not None, "only a scripted agent works without an engine"
+        if engine is None:
+            return script_work(scripted, site.clock)
+        return forced_work(scripted, Sender(engine, fidelity="rehearse", ledger=ledger), site.clock)
     sender = Sender(engine, fidelity="dispatch", ledger=ledger)
     if order.actor == "external":
-        agent = ExternalAgent(
-            order.agent,
-            model=sender.facts.model or "",
-            readable=asked.readable,
-            writable=asked.writable,
-            wall_s=order.setting.limits.wall_s,
+        agent = msgspec.structs.replace(
+            _external(asked), model=sender.facts.model or "", wall_s=order.setting.limits.wall_s
         )
         return external_work(agent, sender, site.dispatches, site.clock)
     return model_work(sender, site.clock)
 
 
-def _scripted(actor: str) -> ScriptedAgent:
-    return next(agent for agent in AGENTS if agent == actor)
+def _external(asked: RunOrder) -> ExternalAgent:
+    """The command with its environment and files.
+
+    Raises:
+        AgentError: an `--agent-env` or `--agent-file` without `=`, or a template that cannot be read.
+    """
+    form = "PATH=TEMPLATE, for example .config/agent.json=agent.json"
+    files = dict(_pair("--agent-file", text, form) for text in asked.agent_files)
+    return ExternalAgent(
+        asked.agent or "",
+        env=dict(_pair("--agent-env", text, "NAME=VALUE") for text in asked.agent_env),
+        files={path: _template(Path(file)) for path, file in files.items()},
+        readable=asked.readable,
+        writable=asked.writable,
+    )
+
+
+def _pair(option: str, text: str, form: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise AgentError(f"{option} {text!r} has no =", hint=f"write {option} {form}")
+    return name, value
+
+
+def _template(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AgentError(f"the agent's file {file} cannot be read ({error})", hint="name a text file") from error
+
+
+def _scripted(agent: str) -> ScriptedAgent | None:
+    return next((one for one in AGENTS if one == agent), None)
 
 
 def _info(

@@ -1,6 +1,7 @@
 """`dyno doctor`: what this machine has, whether it is quiet enough to measure, what runs here, what is missing.
 
-`harness.doctor` finds out, `harness.cli.doctor_tables` formats.
+`harness.doctor` finds out, `harness.cli.doctor_tables` formats; with `--sandbox`, `harness.sandbox.choice` and
+`harness.cli.sandbox_tables`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Annotated
 import typer
 
 __all__ = ["doctor"]
+
+FINDING, ENVIRONMENT = 1, 3
 
 
 def doctor(
@@ -26,11 +29,18 @@ def doctor(
     bandwidth: Annotated[
         bool, typer.Option("--bandwidth/--no-bandwidth", help="Measure how fast the memory is read: takes a second.")
     ] = True,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Only try to break out of each sandbox here; exit with 1 if one can.")
+    ] = False,
     json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object (docs/doctor.schema.json) instead of tables.")
+        bool,
+        typer.Option("--json", help="Print one JSON object (docs/doctor.schema.json, docs/sandbox.schema.json)."),
     ] = False,
 ) -> None:
     """Say what this machine has and is doing: hardware, load, engines, running servers, models. Takes some seconds."""
+    if sandbox:
+        _check_sandboxes(json_output=json_output)
+        return
     from backends.discovery.servers import check_url
     from harness.cli.doctor_tables import print_report
     from harness.doctor import gather
@@ -46,3 +56,20 @@ def doctor(
         print_json(report)
     else:
         print_report(report)
+
+
+def _check_sandboxes(*, json_output: bool) -> None:
+    """Attack every sandbox that there is here; what is tried is made for it, and removed."""
+    from harness.cli.sandbox_tables import print_survey
+    from harness.sandbox.choice import survey
+    from profiler.report.json_document import print_json
+
+    found = survey()
+    if json_output:
+        print_json(found)
+    else:
+        print_survey(found)
+    if found.chosen is None:
+        raise typer.Exit(ENVIRONMENT)
+    if found.leaks:
+        raise typer.Exit(FINDING)

@@ -45,6 +45,19 @@ def run(
     writable: Annotated[
         list[Path] | None, typer.Option(help="A folder that another agent may write; repeatable.", show_default=False)
     ] = None,
+    agent_env: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE for another agent's environment; {base_url}, {model}, … are filled in.", show_default=False
+        ),
+    ] = None,
+    agent_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PATH=TEMPLATE: a file below another agent's HOME, made of a template with {base_url}, {model}, …",
+            show_default=False,
+        ),
+    ] = None,
     no_sandbox: Annotated[
         bool, typer.Option("--unsafe-no-sandbox", help="Run what the model writes without confinement.")
     ] = False,
@@ -70,6 +83,8 @@ def run(
             seed=seed,
             readable=tuple(readable or ()),
             writable=tuple(writable or ()),
+            agent_env=tuple(agent_env or ()),
+            agent_files=tuple(agent_file or ()),
             no_sandbox=no_sandbox,
             runs=runs,
             json_output=json_output,

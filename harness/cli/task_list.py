@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.sandbox.choice import choose
+from harness.task_checks import TaskCheck, check_task
 from harness.tasks.base import Task
 from harness.tasks.folder import files_of
-from harness.tasks.registry import Pack, instruction, list_packs, materialise
+from harness.tasks.registry import Pack, find_task, instruction, list_packs, materialise
 from profiler.report.json_document import print_json
 
-__all__ = ["list_tasks", "show_task", "write_task"]
+__all__ = ["check_tasks", "list_tasks", "show_task", "write_task"]
 
 
 class ShownTask(msgspec.Struct, frozen=True):
@@ -85,6 +87,36 @@ def write_task(name: str, seed: int, folder: Path) -> None:
     """
     task = materialise(name, seed, folder)
     Console(highlight=False).print(Text(f"{task.name} is in {folder}; run it with: dyno run {folder} --target T"))
+
+
+def check_tasks(name: str | None, seed: int, *, allow_none: bool, json_output: bool) -> bool:
+    """Check one task, the tasks of a pack, or all; whether every one is as it declares. Each is told as it is done.
+
+    Raises:
+        TaskError: no such task or pack.
+        SandboxError: nothing here confines commands.
+    """
+    named = [f"{pack.id}/{instance}" for pack in list_packs() if name in (None, pack.id) for instance in pack.instances]
+    sandbox, capabilities = choose(allow_none=allow_none)
+    console, checks = Console(highlight=False), list[TaskCheck]()
+    for one in named or [find_task(name or "").name if not Path(name or "").is_dir() else name or ""]:
+        check = check_task(one, seed, sandbox, capabilities)
+        checks.append(check)
+        if not json_output:
+            console.print(_checked(check))
+    if json_output:
+        print_json({"checks": checks})
+    return all(check.ok for check in checks)
+
+
+def _checked(check: TaskCheck) -> Text:
+    line = Text.assemble(("held  " if check.ok else "FAULT ", "green" if check.ok else "bold red"), f"{check.task}")
+    scores = [f"{one.agent} {one.score:.2f}" if one.score is not None else f"{one.agent} ?" for one in check.agents]
+    line.append(f"  {', '.join(dict.fromkeys(scores))}", style="dim")
+    for one in check.agents:
+        if one.fault is not None:
+            line.append(f"\n      {one.agent} ({one.scope}): {one.fault}", style="yellow")
+    return line
 
 
 def _instances(pack: Pack) -> str:

@@ -6,7 +6,7 @@ changed: what a server only says when it is asked for (`stream_options`) is unkn
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -24,9 +24,21 @@ CLIENT_LEFT = "ClientLeft"
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 RESPONSES = "/v1/responses"
-_READERS: dict[str, Any] = {CHAT: wire.decode_chunk, COMPLETIONS: wire.decode_chunk, RESPONSES: wire.decode_response}
+MESSAGES = "/v1/messages"
+_READERS: dict[str, Callable[[bytes], wire.Chunk]] = {
+    CHAT: wire.decode_chunk,
+    COMPLETIONS: wire.decode_chunk,
+    RESPONSES: wire.decode_response,
+    MESSAGES: wire.decode_message,
+}
 
 
+_CHATS: dict[str, Callable[[JsonObject], wire.Chat | None]] = {
+    CHAT: lambda body: (body.get("messages") or [], body.get("tools") or []),
+    RESPONSES: wire.chat_of_response,
+    MESSAGES: wire.chat_of_message,
+}
+_NOT_PARAMETERS = {"messages", "tools", "stream", "stream_options", "model"}
 DEFAULT_TOKENS = 128
 """Stands for a limit that a body does not name; it is no part of a prompt."""
 
@@ -74,23 +86,31 @@ def is_inference(exchange: Exchange) -> bool:
 
 
 def request_of(exchange: Exchange) -> Request | None:
-    """The request of a chat completion, from which an engine can render its prompt; `None` for any other."""
-    if exchange.path != CHAT:
-        return None
+    """The chat that was asked for, from which an engine can render its prompt.
+
+    `None` for a completion, which has no messages, and for a body that cannot be read.
+    """
     try:
         body = msgspec.json.decode(exchange.body, type=dict[str, Any])
-        messages, tools = (msgspec.convert(body.get(key) or [], list[JsonObject]) for key in ("messages", "tools"))
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        chat = _CHATS[exchange.path](body) if exchange.path in _CHATS else None
+        if chat is None:
+            return None
+        messages, tools = msgspec.convert(chat, tuple[list[JsonObject], list[JsonObject]])
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, TypeError):
         return None
-    own = ("messages", "tools", "stream", "stream_options", "model")
-    limit = body.get("max_tokens") or body.get("max_completion_tokens")
+    limits = (body.get(key) for key in ("max_tokens", "max_completion_tokens", "max_output_tokens"))
     return Request(
         messages=tuple(messages),
         tools=tuple(tools),
-        max_tokens=limit if isinstance(limit, int) and limit > 0 else DEFAULT_TOKENS,
+        max_tokens=next((n for n in limits if isinstance(n, int) and n > 0), DEFAULT_TOKENS),
         stream=bool(body.get("stream")),
-        parameters={key: value for key, value in body.items() if key not in own},
+        parameters={key: body[key] for key in body if _in_a_chat(key, exchange.path)},
     )
+
+
+def _in_a_chat(key: str, path: str) -> bool:
+    """Whether a key of the body is a parameter of the chat; those of other forms have other meanings."""
+    return key not in _NOT_PARAMETERS if path == CHAT else key == "chat_template_kwargs"
 
 
 def measured(exchange: Exchange, log: str = "") -> Measurement:
@@ -113,20 +133,20 @@ def _events(exchange: Exchange) -> Iterator[Event]:
     if exchange.status != 200:
         raise wire.http_error(exchange.status or 0, exchange.reply)
     yield Opened(exchange.headers_ns)
-    usage: JsonObject | None = None
+    usage: JsonObject = {}
     timings: JsonObject | None = None
     reason: str | None = None
     for at_ns, payload in _payloads(exchange):
-        chunk: wire.Chunk = _READERS[exchange.path](payload)
+        chunk = _READERS[exchange.path](payload)
         if chunk.error is not None:
             raise wire.stream_error(chunk.error)
         for delta in chunk.deltas():
             yield msgspec.structs.replace(delta, at_ns=at_ns)
-        usage, timings = chunk.usage or usage, chunk.timings or timings
+        usage, timings = usage | (chunk.usage or {}), chunk.timings or timings
         reason = chunk.finish_reason() or reason
     if reason is None:
         raise EngineFault("the server ended the reply before it was complete")
-    yield wire.evidence_of(usage, timings)
+    yield wire.message_evidence(usage) if exchange.path == MESSAGES else wire.evidence_of(usage, timings)
     yield Stop(reason, exchange.ended_ns)
 
 

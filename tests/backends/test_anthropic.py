@@ -7,8 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from backends.anthropic import PATH, evidence_of
+from backends.anthropic import PATH
 from backends.base import Delta, EngineFault, Evidence, Request, Stop
+from backends.wire import message_evidence
+from profiler.measure import measure
+from profiler.records import ToolCall
 from tests.backends.contract import TOOL
 from tests.backends.recorded_http import played
 
@@ -41,7 +44,7 @@ END: dict[str, Any] = {"type": "message_delta", "delta": {"stop_reason": "end_tu
 )
 def test_input_tokens_leave_out_the_cache(usage: dict[str, Any], expected: tuple[int | None, ...]) -> None:
     """Without the cached part even the length of the prompt is unknown, and never a miss."""
-    said = evidence_of(usage)
+    said = message_evidence(usage)
     assert (said.prompt_tokens, said.cached_tokens, said.evaluated_tokens) == expected
     assert said.conflict is None
 
@@ -73,6 +76,25 @@ def test_a_stream_is_read_block_by_block() -> None:
     sent = msgspec.json.decode(body)
     assert (sent["system"], sent["max_tokens"], sent["tools"][0]["name"]) == ("s", 7, "read_file")
     assert headers["anthropic-version"]
+
+
+def test_calls_are_told_apart_by_their_block_streamed_and_whole() -> None:
+    def block(index: int, name: str) -> list[dict[str, Any]]:
+        use = {"type": "tool_use", "id": f"t{index}", "name": name, "input": {}}
+        pieces = ({"type": "input_json_delta", "partial_json": text} for text in ('{"a":', "1}"))
+        start: dict[str, Any] = {"type": "content_block_start", "index": index, "content_block": use}
+        return [start, *({"type": "content_block_delta", "index": index, "delta": piece} for piece in pieces)]
+
+    expected = (ToolCall("t1", "read", '{"a":1}'), ToolCall("t2", "list", '{"a":1}'))
+    uses = [{"type": "tool_use", "id": call.id, "name": call.name, "input": {"a": 1}} for call in expected]
+    whole = {"type": "message", "content": [{"type": "text", "text": "so"}, *uses], "stop_reason": "tool_use"}
+    streamed = stream(START, *block(1, "read"), *block(2, "list"), END)
+    for reply, request in (
+        (streamed, HELLO),
+        (msgspec.json.encode(whole), msgspec.structs.replace(HELLO, stream=False)),
+    ):
+        with played("anthropic", {**MODELS, PATH: reply}) as (engine, _):
+            assert measure(engine, request).reply.calls == expected
 
 
 @pytest.mark.parametrize(

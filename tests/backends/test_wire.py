@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.base import ContextOverflow, Delta, EngineError, EngineFault, Evidence, RequestRejected
+from backends.base import CallPart, ContextOverflow, Delta, EngineError, EngineFault, Evidence, RequestRejected
 from backends.wire import LOG_LINES_KEPT, SseDecoder, cache_log, decode_chunk, evidence_of, http_error, stream_error
 
 LOGS = Path(__file__).with_name("recordings") / "llama-server" / "logs"
@@ -75,7 +75,8 @@ def test_a_chunk_with_every_kind_of_text() -> None:
         b'{"choices":[{"delta":{"content":"c","reasoning_content":"r","tool_calls":'
         b'[{"index":0,"id":"x","function":{"name":"f","arguments":"{"}}]},"finish_reason":null}],"object":"x"}'
     )
-    assert chunk.deltas() == [Delta("reasoning", "r"), Delta("content", "c"), Delta("tool_call", "f{")]
+    call = Delta("tool_call", "f{", call=CallPart(0, "x", "f", "{"))
+    assert chunk.deltas() == [Delta("reasoning", "r"), Delta("content", "c"), call]
     assert chunk.finish_reason() is None
 
 
@@ -88,7 +89,11 @@ def test_a_chunk_with_every_kind_of_text() -> None:
         (b'{"choices":[],"usage":{"prompt_tokens":1}}', [], None),
         (b'{"choices":[{"delta":{"reasoning":"r"}}]}', [Delta("reasoning", "r")], None),
         (b'{"choices":[{"message":{"content":"w"},"finish_reason":"stop"}]}', [Delta("content", "w")], "stop"),
-        (b'{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"1}"}}]}}]}', [Delta("tool_call", "1}")], None),
+        (
+            b'{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"1}"}}]}}]}',
+            [Delta("tool_call", "1}", call=CallPart(0, arguments="1}"))],
+            None,
+        ),
         (b'{"choices":[{"delta":{"tool_calls":[{"id":"x"}]}}]}', [], None),
         (b"{}", [], None),
     ],
@@ -97,6 +102,12 @@ def test_what_a_chunk_holds(payload: bytes, deltas: list[Delta], reason: str | N
     chunk = decode_chunk(payload)
     assert chunk.deltas() == deltas
     assert chunk.finish_reason() == reason
+
+
+def test_calls_of_a_whole_reply_are_told_apart_by_their_place() -> None:
+    calls = [{"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}} for name in "ab"]
+    chunk = decode_chunk(msgspec.json.encode({"choices": [{"message": {"content": None, "tool_calls": calls}}]}))
+    assert [delta.call for delta in chunk.deltas()] == [CallPart(0, "a", "a", "{}"), CallPart(1, "b", "b", "{}")]
 
 
 @pytest.mark.parametrize("payload", [b"", b"<html>", b'{"choices":', b"[1]", b'"x"', b"\xff{}", b'{"choices":3}'])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.base import ContextOverflow, Delta, EngineError, EngineFault, RequestRejected
+from backends.base import CallPart, ContextOverflow, Delta, EngineError, EngineFault, RequestRejected
 from backends.wire import ResponseChunk, decode_chunk, decode_response, evidence_of, stream_error
 
 COUNT = st.integers(0, 10_000)
@@ -31,20 +31,23 @@ def read(**fields: Any) -> ResponseChunk:
         ("response.refusal.delta", Delta("content", "x")),
         ("response.reasoning_text.delta", Delta("reasoning", "x")),
         ("response.reasoning_summary_text.delta", Delta("reasoning", "x")),
-        ("response.function_call_arguments.delta", Delta("tool_call", "x")),
-        ("response.custom_tool_call_input.delta", Delta("tool_call", "x")),
+        ("response.function_call_arguments.delta", Delta("tool_call", "x", call=CallPart(2, arguments="x"))),
+        ("response.custom_tool_call_input.delta", Delta("tool_call", "x", call=CallPart(2, arguments="x"))),
         ("response.audio.delta", None),
         ("response.output_text.done", None),
     ],
 )
 def test_a_delta_is_text_of_its_kind(kind: str, expected: Delta | None) -> None:
-    assert read(type=kind, delta="x", text="x", sequence_number=4).deltas() == ([expected] if expected else [])
+    assert read(type=kind, delta="x", text="x", output_index=2, sequence_number=4).deltas() == (
+        [expected] if expected else []
+    )
 
 
 def test_a_call_begins_with_its_name_and_is_not_said_twice() -> None:
     call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": ""}
     whole = {**call, "arguments": "{}"}
-    assert read(type="response.output_item.added", item=call).deltas() == [Delta("tool_call", "f")]
+    begun = Delta("tool_call", "f", call=CallPart(0, "call_1", "f"))
+    assert read(type="response.output_item.added", item=call).deltas() == [begun]
     assert read(type="response.output_item.done", item=whole).deltas() == []
     ended = read(type="response.completed", response={"status": "completed", "output": [whole]})
     assert (ended.deltas(), ended.finish_reason()) == ([], "tool_calls")
@@ -71,6 +74,8 @@ def test_a_whole_reply_gives_its_items_in_order() -> None:
         ("tool_call", "gtext"),
     ]
     assert [(delta.kind, delta.text) for delta in reply.deltas()] == said
+    calls = [CallPart(3, name="f", arguments="{}"), CallPart(4, name="g", arguments="text")]
+    assert [delta.call for delta in reply.deltas() if delta.call] == calls
     assert reply.finish_reason() == "tool_calls"
 
 

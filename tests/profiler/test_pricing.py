@@ -70,6 +70,13 @@ def test_one_disturbed_request_does_not_tilt_the_price() -> None:
     assert found.price(loss).s == pytest.approx(clean.price(loss).s, rel=0.25)
 
 
+def test_prompts_of_about_one_length_are_priced_by_their_tokens() -> None:
+    """Whose times are noise around one value: a constant and no rate would fit them as well."""
+    model = fit_prefill([(1000 + 10 * n, 0, 10**9 + (-1) ** n * 10**7) for n in range(7)], "engine")
+    assert model is not None
+    assert model.price([Loss(0, 1030)]).s == pytest.approx(1.0, rel=0.02)
+
+
 @pytest.mark.parametrize("few", [[], samples()[: MIN_SAMPLES - 1], [(100, k, 10**7) for k in range(10)]])
 def test_too_little_to_tell_a_rate_gives_no_model(few: list[tuple[int, int, int]]) -> None:
     assert fit_prefill(few, "engine") is None

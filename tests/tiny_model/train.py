@@ -4,8 +4,9 @@
     python -m tests.tiny_model.train --minutes 15 --out build/longer --start build/tiny
 
 Three phases share the time: short rows, longer rows, and rows of 2k to 16k tokens in which one conversation fills
-the row. With `--start`, the weights and tokenizer of an earlier run go on, in longer and long rows. Needs torch;
-quality and file formats are the business of `evaluate` and `export`.
+the row. With `--start`, the weights and tokenizer of an earlier run go on, in longer and long rows, and half of the
+short rows are dispatches. Weights are written every two minutes: `export` can try them while training goes on. Needs
+torch; quality and file formats are the business of `evaluate` and `export`.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,12 +27,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from tests.tiny_model.corpus import library_texts, long_session, sessions, text_of
+from tests.tiny_model.dispatches import dispatches, excerpt
 from tests.tiny_model.network import Shape, TinyModel
 from tests.tiny_model.tokenizer import END_OF_TEXT, answer_mask, encode, load_tokenizer, train_tokenizer
 
 SEED = 0
-SEED_AFTER_START = 1
-PEAK_RATE, PEAK_RATE_AFTER_START, FINAL_SHARE, WARMUP_STEPS = 3e-3, 1.2e-3, 0.02, 60
+PEAK_RATE, FINAL_SHARE, WARMUP_STEPS = 3e-3, 0.02, 60
 # A library token weighs 1. What the assistant says is what the model is for, and a small part of a chat.
 # What others say (questions, tool replies) is drawn at random and teaches the shape of a chat, no more.
 ANSWER_WEIGHT, OTHERS_WEIGHT = 3.0, 0.1
@@ -38,6 +40,8 @@ ANSWER_WEIGHT, OTHERS_WEIGHT = 3.0, 0.1
 FRESH_ROWS = 0.3
 TOKENIZER_SESSIONS, TOKENIZER_LIBRARY_CHARACTERS = 1500, 2_500_000
 SAVE_EVERY_S = 120.0
+
+Source = Literal["library", "chats", "long_chat", "dispatches"]
 
 
 @dataclass(frozen=True)
@@ -50,17 +54,31 @@ class Phase:
 
 
 LONG_SIZES = ((4, 2048), (2, 4096), (4, 2048), (1, 8192), (4, 2048), (2, 4096), (4, 2048), (1, 16384))
-PHASES = (Phase(0.45, ((12, 512),)), Phase(0.76, ((6, 1024),)), Phase(1.0, LONG_SIZES, long=True))
-PHASES_AFTER_START = (Phase(0.55, ((6, 1024),)), Phase(1.0, LONG_SIZES, long=True))
+PHASES: tuple[Phase, ...] = (Phase(0.45, ((12, 512),)), Phase(0.76, ((6, 1024),)), Phase(1.0, LONG_SIZES, long=True))
+PHASES_AFTER_START: tuple[Phase, ...] = (
+    Phase(0.65, ((4, 1024), (4, 1536), (4, 1024), (2, 3072))),
+    Phase(1.0, LONG_SIZES, long=True),
+)
+# A quarter of the library, a quarter of everyday and coding chats, and half of dispatches: row by row, in turn.
+ROWS_FROM_RANDOM: tuple[Source, ...] = ("library", "chats")
+ROWS_AFTER_START: tuple[Source, ...] = ("library", "dispatches", "chats", "dispatches")
+LONG_FROM_RANDOM: tuple[Source, ...] = ("library", "long_chat", "long_chat", "long_chat")
+LONG_AFTER_START: tuple[Source, ...] = ("library", "long_chat", "dispatches", "dispatches", "long_chat")
+# Of how many rows of dispatches the system prompt holds a document, and how much of the row it may fill.
+DOCUMENTS, DOCUMENT_SHARE = 0.35, 0.6
+CHARACTERS_PER_TOKEN = 2
 
 
 class Rows:
-    """Endless training rows: library text, packed short chats, long chats; with a weight for each token."""
+    """Endless training rows: library text, packed short chats, long chats, dispatches; with a weight for each token."""
 
-    def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, seed: int, short: tuple[Source, ...], long: tuple[Source, ...]) -> None:
         self._tokenizer = tokenizer
         self._random = Random(seed)
-        self._library = np.array(encode(tokenizer, "<|endoftext|>".join(library_texts())), dtype=np.int64)
+        self._short, self._long = short, long
+        self._taken = 0
+        self._texts = tuple(library_texts())
+        self._library = np.array(encode(tokenizer, "<|endoftext|>".join(self._texts)), dtype=np.int64)
         self._sessions = (encode(tokenizer, text_of(session)) for session in sessions(seed))
         self._left: list[int] = []
 
@@ -84,21 +102,31 @@ class Rows:
             raise ValueError(f"a long session gave {len(tokens)} tokens instead of {length}")
         return self._weighted(tokens[:length])
 
+    def dispatches(self, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first `length` tokens of one session of dispatches, some with a document in the system prompt."""
+        share = self._random.uniform(0, DOCUMENT_SHARE) if self._random.random() < DOCUMENTS else 0.0
+        text = excerpt(self._random, self._texts, int(length * share * CHARACTERS_PER_TOKEN))
+        # A dispatch takes more than 80 tokens.
+        tokens = encode(self._tokenizer, text_of(dispatches(self._random, length // 80, text=text)))
+        if len(tokens) < length:
+            raise ValueError(f"a session of dispatches gave {len(tokens)} tokens instead of {length}")
+        return self._weighted(tokens[:length])
+
     def _weighted(self, tokens: list[int]) -> tuple[np.ndarray, np.ndarray]:
         weights = np.where(answer_mask(self._tokenizer, tokens), ANSWER_WEIGHT, OTHERS_WEIGHT)
         return np.array(tokens, dtype=np.int64), weights.astype(np.float32)
 
     def batch(self, rows: int, length: int, *, long: bool) -> tuple[Tensor, Tensor]:
-        """Tokens and weights, each (rows, length): half library, half chats; long rows mostly chats."""
-        pairs = [self._row(number, length, long=long) for number in range(rows)]
+        """Tokens and weights, each (rows, length); the sources take turns, from row to row and from batch to batch."""
+        pairs = [self._row(length, self._long if long else self._short) for _ in range(rows)]
         tokens, weights = (np.stack(part) for part in zip(*pairs, strict=True))
         return torch.from_numpy(tokens), torch.from_numpy(weights)
 
-    def _row(self, number: int, length: int, *, long: bool) -> tuple[np.ndarray, np.ndarray]:
-        if long:
-            library = self._random.random() < 0.25
-            return self.library(length) if library else self.long_chat(length)
-        return self.chats(length) if number % 2 else self.library(length)
+    def _row(self, length: int, sources: tuple[Source, ...]) -> tuple[np.ndarray, np.ndarray]:
+        source = sources[self._taken % len(sources)]
+        self._taken += 1
+        row: tuple[np.ndarray, np.ndarray] = getattr(self, source)(length)
+        return row
 
 
 def batches(
@@ -129,19 +157,19 @@ def losses(model: TinyModel, tokens: Tensor) -> Tensor:
     )
 
 
-def train(minutes: float, out: Path, start: Path | None = None) -> None:
+def train(minutes: float, out: Path, start: Path | None = None, *, peak: float = PEAK_RATE, seed: int = SEED) -> None:
     """Train; write `tokenizer.json`, `weights.safetensors` (also on the way) and `log.jsonl` into `out`."""
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     model = TinyModel(Shape())
     if start is None:
-        tokenizer, seed, peak, phases = make_tokenizer(), SEED, PEAK_RATE, PHASES
+        tokenizer, phases = make_tokenizer(), PHASES
+        rows = Rows(tokenizer, seed, ROWS_FROM_RANDOM, LONG_FROM_RANDOM)
     else:
-        tokenizer = load_tokenizer(start / "tokenizer.json")
-        seed, peak, phases = SEED_AFTER_START, PEAK_RATE_AFTER_START, PHASES_AFTER_START
+        tokenizer, phases = load_tokenizer(start / "tokenizer.json"), PHASES_AFTER_START
+        rows = Rows(tokenizer, seed, ROWS_AFTER_START, LONG_AFTER_START)
         load(model, start)
     tokenizer.save(str(out / "tokenizer.json"))
-    rows = Rows(tokenizer, seed)
     save(model, out)
     matrices = [p for p in model.parameters() if p.dim() == 2]
     norms = [p for p in model.parameters() if p.dim() == 1]
@@ -210,9 +238,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="the folder of an earlier run to go on from")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=PEAK_RATE, help="the highest learning rate")
+    parser.add_argument("--seed", type=int, default=SEED, help="of rows and initial weights")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train(arguments.minutes, arguments.out, arguments.start)
+    train(arguments.minutes, arguments.out, arguments.start, peak=arguments.rate, seed=arguments.seed)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.proxy.exchange import CHAT, CLIENT_LEFT, RESPONSES, Exchange, Piece, is_inference, measured, request_of
+from profiler.proxy.exchange import MESSAGES as MESSAGES_PATH
 from profiler.records import Failure, ToolCall
 
 MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
@@ -73,7 +74,7 @@ def test_a_whole_reply_is_read_at_once() -> None:
     assert found.stamps.first_delta_ns == 1020
 
 
-def test_responses_are_read_too_and_show_no_messages() -> None:
+def test_responses_are_read_too() -> None:
     events = (
         {"type": "response.output_text.delta", "delta": "hi"},
         {"type": "response.completed", "response": {"status": "completed", "usage": {"input_tokens": 4}}},
@@ -82,6 +83,21 @@ def test_responses_are_read_too_and_show_no_messages() -> None:
     found = measured(recorded)
     assert (found.reply.text, found.reply.stop_reason, found.error) == ({"content": "hi"}, "stop", None)
     assert found.evidence.prompt_tokens == 4
+
+
+def test_messages_count_in_two_events() -> None:
+    events = (
+        {"type": "message_start", "message": {"usage": {"input_tokens": 3, "cache_read_input_tokens": 64}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
+        {"type": "message_stop"},
+    )
+    found = measured(exchange(sse(*events), path=MESSAGES_PATH))
+    assert (found.reply.text, found.reply.stop_reason, found.error) == ({"content": "hi"}, "end_turn", None)
+    said = found.evidence
+    assert (said.prompt_tokens, said.cached_tokens, said.generated_tokens) == (67, 64, 5)
+    alone = {"type": "message", "stop_reason": "end_turn", "usage": {"input_tokens": 3}}
+    assert measured(exchange(msgspec.json.encode(alone), path=MESSAGES_PATH)).evidence.prompt_tokens is None
 
 
 def test_what_ended_a_reply_early_is_its_error_and_what_came_stands() -> None:
@@ -116,7 +132,7 @@ def test_a_refusal_is_an_error_of_the_tree(status: int, body: bytes, kind: str) 
     assert error.kind == kind
 
 
-@given(st.lists(st.binary(max_size=40), max_size=4), st.sampled_from([CHAT, RESPONSES]))
+@given(st.lists(st.binary(max_size=40), max_size=4), st.sampled_from([CHAT, RESPONSES, MESSAGES_PATH]))
 def test_any_reply_is_read_or_is_a_failure(pieces: list[bytes], path: str) -> None:
     found = measured(exchange(*pieces, path=path))
     assert found.error is not None or found.reply.stop_reason is not None
@@ -141,6 +157,29 @@ def test_the_request_keeps_what_its_prompt_is_made_of() -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"messages": 3}', b'{"messages": ["x"]}', b"\xff"])
 def test_a_body_that_is_no_chat_shows_no_messages(body: bytes) -> None:
     assert request_of(msgspec.structs.replace(exchange(), body=body)) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (RESPONSES, {"input": "hello", "instructions": "s", "max_output_tokens": 9, "reasoning": {}}),
+        (MESSAGES_PATH, {"messages": MESSAGES, "system": "s", "max_tokens": 9, "thinking": {}}),
+    ],
+)
+def test_other_forms_show_the_chat_that_they_ask_for(path: str, body: dict[str, Any]) -> None:
+    request = request_of(msgspec.structs.replace(exchange(path=path), body=msgspec.json.encode(body)))
+    assert request is not None
+    assert request.messages == ({"role": "system", "content": "s"}, *MESSAGES)
+    assert (request.max_tokens, request.parameters) == (9, {})
+    assert request_of(msgspec.structs.replace(exchange(path="/v1/completions"), body=b'{"prompt": "x"}')) is None
+
+
+@given(st.recursive(st.none() | st.text(max_size=4) | st.integers(), lambda inner: st.lists(inner, max_size=3)))
+def test_any_value_in_a_body_is_read_or_shows_nothing(value: Any) -> None:
+    for path in (CHAT, RESPONSES, MESSAGES_PATH):
+        for key in ("messages", "input", "tools", "system", "instructions"):
+            body = msgspec.json.encode({"messages": MESSAGES, "input": "x", key: value})
+            request_of(msgspec.structs.replace(exchange(path=path), body=body))
 
 
 def test_only_questions_to_a_model_are_records() -> None:

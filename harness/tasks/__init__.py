@@ -1,0 +1,1 @@
+"""Task packs: one folder each, with the generator of its instances; and how a task folder is read and verified."""
