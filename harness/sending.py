@@ -70,11 +70,16 @@ class Sender:
         self.engine = engine
         self.ledger = ledger or Ledger()
         self.facts = engine.facts()
-        self._fidelity: Fidelity = fidelity
+        self.fidelity: Fidelity = fidelity
         self._calibration = calibration
         self._wall_clock = wall_clock
         self._sent = sent_before
         self._disturbed = False
+
+    @property
+    def sent(self) -> int:
+        """Number of the last request."""
+        return self._sent
 
     def send(self, request: Request, place: Place, *, reply: JsonObject | None = None) -> Judged:
         """Send a request. With a `reply` the engine is made to give it, as far as it can be (`Forcing`).
@@ -148,7 +153,7 @@ class Sender:
             conversation=place.conversation,
             turn=place.turn,
             repeat=place.repeat,
-            fidelity=self._fidelity,
+            fidelity=self.fidelity,
             forcing=forcing,
             sent_unix_ns=sent_unix_ns,
             stamps=measured.stamps,

@@ -45,6 +45,7 @@ MAY_READ_CLOCKS = {
     "harness/cli/cache_run.py": "dates a run",
     "harness/sending.py": "dates each request",
     "harness/replay.py": "dates each request",
+    "harness/sandbox/execution.py": "waits for a command, with a deadline",
     "harness/dispatch.py": "times the agent's work",
     "harness/task_checks.py": "dates the run that it throws away",
     "harness/cli/*": "dates a run, shows progress",

@@ -16,6 +16,7 @@ from harness.cli.check import check
 from harness.cli.demo import demo
 from harness.cli.doctor import doctor
 from harness.cli.explain import explain
+from harness.cli.export import export
 from harness.cli.fix import fix
 from harness.cli.report import report
 from harness.cli.run import run
@@ -59,7 +60,11 @@ def root(
     """Put a local model under agent work and see where its prompt cache, and with it your time, is lost."""
 
 
-for command in (cache, check, demo, doctor, explain, fix, report, run, sessions, simulate, targets, tasks, template):
+COMMANDS = (
+    cache, check, demo, doctor, explain, export, fix, report, run, sessions, simulate, targets, tasks, template,
+)  # fmt: skip
+
+for command in COMMANDS:
     app.command()(command)
 
 

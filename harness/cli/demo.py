@@ -1,4 +1,4 @@
-"""`dyno demo`: the cache run on the bundled model, so that a first look needs no model of one's own."""
+"""`dyno demo`: a cache run and a real dispatch on the bundled model: a first look needs no model of one's own."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ import typer
 from harness.cli.cache import JSON_HELP, RUNS_HELP
 
 CONTEXT_TOKENS = 32768
+TASK = "toolbench/chain2-1"
 
 
 def demo(
     runs: Annotated[Path, typer.Option(help=RUNS_HELP)] = Path("runs"),
     json_output: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
-    """Measure the bundled 3.4 M parameter model on llama-server: under a minute, nothing to download."""
+    """Measure the bundled 3.4 M parameter model on llama-server, then let it work on a task: about a minute.
+
+    Nothing is downloaded. With --json the object is the cache run's, and the task is left out.
+    """
     from harness.cli.cache_run import CacheRun, run_cache
+    from harness.cli.dispatch_run import RunOrder, run_task
     from harness.run_sessions import demo_sessions
 
     print(
@@ -29,10 +34,11 @@ def demo(
     # One core is left free: llama.cpp's threads wait for each other by spinning, and crawl when one has to share.
     threads = max(1, (os.cpu_count() or 2) // 2)
     model = Path(__file__).parents[2] / "profiles" / "models" / "tiny" / "tiny-f16.gguf"
+    target = f"llama-server:{model}?ctx={CONTEXT_TOKENS}&threads={threads}"
     run_cache(
         CacheRun(
             command="demo",
-            target=f"llama-server:{model}?ctx={CONTEXT_TOKENS}&threads={threads}",
+            target=target,
             sessions=demo_sessions(),
             repeat=1,
             cold=False,
@@ -40,3 +46,7 @@ def demo(
             json_output=json_output,
         )
     )
+    if json_output:
+        return
+    print(f"dyno demo: now the model itself works on a task, as by: dyno run {TASK} --target tiny", file=sys.stderr)
+    run_task(RunOrder(task=TASK, target=target, runs=runs))

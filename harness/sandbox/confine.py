@@ -10,12 +10,17 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import signal
 import struct
 import sys
-from typing import Any
 
-Plan = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing`, and the enumerations that `signal` makes, would take half of the time of a start
+    import signal
+    from typing import Any
+
+    Plan = dict[str, Any]
+else:
+    import _signal as signal
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000

@@ -12,13 +12,11 @@ from __future__ import annotations
 import marshal
 import os
 import select
-import signal
 import struct
 import sys
 
 from harness.sandbox.confine import (
     LINUX,
-    Plan,
     build_root,
     collect_orphans,
     die_with_parent,
@@ -30,6 +28,14 @@ from harness.sandbox.confine import (
     restrict_files,
     threads_of_machine,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+
+    from harness.sandbox.confine import Plan
+else:
+    import _signal as signal
 
 __all__ = ["main"]
 

@@ -121,17 +121,21 @@ def _causes(document: DispatchDocument) -> list[RenderableType]:
 
 
 def _turns(document: DispatchDocument) -> Table:
+    rows = [turn_cells(row) for row in document.turns]
+    # Without an engine most columns are empty.
+    used = [at for at in range(len(TURN_HEADS)) if any(cells[at] for cells in rows)]
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
-    for head in TURN_HEADS:
-        table.add_column(head, justify="left" if head in ("cache", "lost to", "tools") else "right", overflow="fold")
-    shown = document.turns
+    for at in used:
+        left = TURN_HEADS[at] in ("cache", "lost to", "tools")
+        table.add_column(TURN_HEADS[at], justify="left" if left else "right", overflow="fold")
     half = SHOWN_TURNS // 2
-    for row in shown if len(shown) <= SHOWN_TURNS else shown[:half]:
-        table.add_row(*turn_cells(row))
-    if len(shown) > SHOWN_TURNS:
-        table.add_row("…", *[""] * 6, f"{len(shown) - 2 * half} more")
-        for row in shown[-half:]:
-            table.add_row(*turn_cells(row))
+    long = len(rows) > SHOWN_TURNS
+    for cells in rows[:half] if long else rows:
+        table.add_row(*(cells[at] for at in used))
+    if long:
+        table.add_row("…", *("" for _ in used[1:]))
+        for cells in rows[-half:]:
+            table.add_row(*(cells[at] for at in used))
     return table
 
 

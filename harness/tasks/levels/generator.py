@@ -69,7 +69,7 @@ def build(instance: str, seed: int, folder: Path) -> None:
         seed=seed,
         difficulty=next(hard for last, hard in _TIERS.values() if number <= last),
         harness=_harness(points),
-        instructions={"": _instruction(number, level["title"], parts["spec"], points)},
+        instructions={"": _instruction(number, level["title"], parts["spec"])},
         verifier=_asset("verify.py"),
         beside={
             "extract.py": (_HERE / "extract.py").read_text(encoding="utf-8"),
@@ -127,9 +127,9 @@ def _harness(points: dict[str, int]) -> Harness:
     )
 
 
-def _instruction(number: int, title: str, spec: str, points: dict[str, int]) -> str:
-    said = f", for {sum(points.values())} points" if sum(points.values()) else ""
-    return filled(_asset("instruction.md"), number=number, title=title.capitalize(), spec=spec.strip("\n"), points=said)
+def _instruction(number: int, title: str, spec: str) -> str:
+    """What is asked; nothing in it tells the control from the other levels."""
+    return filled(_asset("instruction.md"), number=number, title=title.capitalize(), spec=spec.strip("\n"))
 
 
 def _reply(prose: str, code: str) -> str:

@@ -46,9 +46,17 @@ def select(text: str, rules: Set[str]) -> str:
 
 
 def fill(text: str, words: Mapping[str, str]) -> str:
-    """The text with its words.
+    """The text with its words; `a` or `an` before one becomes what the word needs.
 
     Raises:
         KeyError: a word is not known.
     """
-    return re.sub(r"@@([A-Za-z_]+?)@@", lambda found: words[found.group(1)], text)
+
+    def filled(found: re.Match[str]) -> str:
+        article, word = found.group(1), words[found.group(2)]
+        if article is None:
+            return word
+        # Of the words in use, those that begin with a u are spoken with a consonant: `user`.
+        return f"{article}{'n' if word.lower().startswith(tuple('aeio')) else ''} {word}"
+
+    return re.sub(r"(?:\b([Aa])n? )?@@([A-Za-z_]+?)@@", filled, text)

@@ -7,7 +7,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -21,7 +20,6 @@ from harness.sandbox.intruder import files, limits, network, processes, reading
 from tests.harness.sandbox.back_ends import back_end, namespaces_work
 
 ROOT = Path(__file__).parents[3]
-SITE = Path(sysconfig.get_path("purelib"))
 BASE = Path(sys.base_prefix).resolve()
 
 LANDLOCK_ALONE = {"change_mode", "change_granted_mode", "change_times", "see_sibling", "loopback"}
@@ -84,10 +82,6 @@ def test_the_attempts_get_through_where_nothing_confines() -> None:
     assert capabilities.loopback
 
 
-def readable_by_all(place: Path) -> bool:
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (place, *place.parents))
-
-
 @pytest.fixture
 def public() -> Generator[Path]:
     """A folder that everybody can read and write; the one of pytest belongs to its user."""
@@ -97,43 +91,37 @@ def public() -> Generator[Path]:
     shutil.rmtree(folder)
 
 
-def python_for_all(public: Path) -> Path:
-    """An interpreter that an ordinary user can run: this one, or a copy of it by links."""
-    python = BASE / "bin" / f"python3.{sys.version_info.minor}"
-    if readable_by_all(python):
-        return python
-    library = Path(sysconfig.get_path("stdlib"))
-    copied = public / "python"
-    unneeded = shutil.ignore_patterns("site-packages", "test", "idlelib", "tkinter", "ensurepip")
-    shutil.copytree(library, copied / library.relative_to(BASE), copy_function=_link, ignore=unneeded, symlinks=True)
-    (copied / "bin").mkdir()
-    _link(str(python.resolve()), str(copied / "bin" / python.name))
-    for shared in (BASE / "lib").glob("libpython*"):
-        _link(str(shared.resolve()), str(copied / "lib" / shared.name))
-    return copied / "bin" / python.name
+def opened(places: tuple[Path, ...], stash: Path) -> list[str]:
+    """Shell commands that make these places reachable for everybody, in a mount namespace of their own.
 
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    A folder on the way that is closed to others is covered, and holds only the place then.
+    """
+    closed = {
+        place: folder
+        for place in places
+        for folder in [next((up for up in reversed(place.parents) if not up.stat().st_mode & stat.S_IXOTH), None)]
+        if folder is not None
+    }
+    lines: list[str] = []
+    for number, place in enumerate(closed):
+        (stash / str(number)).mkdir()
+        lines.append(f"mount --bind {place} {stash / str(number)}")
+    lines += [f"mount -t tmpfs -o mode=755 none {folder}" for folder in dict.fromkeys(closed.values())]
+    for number, place in enumerate(closed):
+        lines += [f"mkdir -p {place}", f"mount --bind {stash / str(number)} {place}"]
+    return lines
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 @pytest.mark.skipif(not namespaces_work(), reason="user namespaces are forbidden here")
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv and unshare of util-linux")
 def test_it_holds_for_an_ordinary_user(public: Path) -> None:
-    if not readable_by_all(ROOT) or not readable_by_all(SITE):
-        pytest.skip("an ordinary user cannot read the checkout or the packages")
-    command = [str(python_for_all(public)), "-m", "harness.cli", "doctor", "--sandbox", "--json"]
-    environment = {"PYTHONPATH": f"{ROOT}:{SITE}", "TMPDIR": str(public), "PATH": os.environ["PATH"]}
+    python = f"{sys.executable} -m harness.cli doctor --sandbox --json"
+    user = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all"
+    lines = [*opened((BASE, Path(sys.prefix), ROOT), public), f"cd {public}", f"exec {user} {python}"]
     done = subprocess.run(
-        command,
-        user="nobody",
-        group="nogroup",
-        extra_groups=[],
-        env=environment,
-        cwd="/",
+        ["unshare", "--mount", "--propagation", "private", "sh", "-e", "-c", "\n".join(lines)],
+        env={"PYTHONPATH": str(ROOT), "TMPDIR": str(public), "PATH": os.environ["PATH"]},
         capture_output=True,
         check=False,
     )

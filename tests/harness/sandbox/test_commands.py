@@ -229,7 +229,7 @@ def test_nothing_is_left_when_dyno_is_killed(sandbox: Sandbox, tmp_path: Path) -
         f"command = ('sh', '-c', {f'(setsid {sleep} &); {sleep}'!r})\n"
         f"BACK_ENDS[{sandbox.name!r}].run(command, Policy(workspace=Path('workspace')))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=environment) as dyno:
         wait_for(lambda: len(alive(token)) == 2)
         dyno.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -30,7 +31,8 @@ def failing(folder: Path, texts: Mapping[str, str]) -> tuple[set[str], int]:
     """Tests that fail in a project, and how many there are."""
     write_files(folder, texts)
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=report.xml"]
-    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False)
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    subprocess.run(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, check=False)
     cases = list(ET.parse(folder / "report.xml").iter("testcase"))
     names = {f"{case.get('classname', '').rpartition('.')[2]}.py::{case.get('name')}" for case in cases if len(case)}
     return names, len(cases)
@@ -108,6 +110,16 @@ def test_a_module_that_stands_in_for_the_test_runner_is_not_used(tmp_path: Path)
     work = write_files(tmp_path / "w", {"pytest.py": fake, "json.py": "raise SystemExit(0)\n", "entry.py": ""})
     outcome = verify(task, work, BareSandbox())
     assert (outcome.verified, outcome.valid, outcome.parts["fixed"]) == ("fail", True, 0)
+
+
+@pytest.mark.slow
+def test_a_program_that_never_ends_is_a_failure_and_not_the_verifiers(tmp_path: Path) -> None:
+    task = materialise("debug/todo-1", 1, tmp_path / "task")
+    file = task.folder / "tests" / "verify.py"
+    file.write_text(file.read_text().replace("LIMIT_S = 60", "LIMIT_S = 3"))
+    work = write_files(tmp_path / "w", {"entry.py": "while True:\n    pass\n"})
+    outcome = verify(task, work, BareSandbox())
+    assert (outcome.verified, outcome.valid, outcome.parts["regressions"]) == ("fail", True, 22)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,16 @@ def test_the_solution_is_right_for_other_seeds(name: str, seed: int, tmp_path: P
     assert outcome(task, tmp_path / "work", oracle_reply(task)).score == task.harness.baseline.oracle
 
 
+def test_nothing_tells_the_control_from_other_levels(tmp_path: Path) -> None:
+    texts: list[str] = []
+    for name in (LEVELS[0], LEVELS[-1]):
+        build(name, 1, tmp_path / name)
+        texts.append((tmp_path / name / "instruction.md").read_text(encoding="utf-8"))
+    frames = [text.partition("\n---\n")[2].replace("level 20", "level 1") for text in texts]
+    assert frames[0] == frames[1]
+    assert "control" not in texts[1]
+
+
 @pytest.mark.parametrize(
     ("reply", "honest"),
     [

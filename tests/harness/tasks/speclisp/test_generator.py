@@ -124,7 +124,7 @@ def test_code_that_hangs_costs_its_case_whether_or_not_it_can_be_interrupted(tas
     )
     found = outcome(task, tmp_path, code)
     assert found.parts["behaviours"] == 56
-    assert any("took too long" in note for note in found.notes)
+    assert any("took too long" in note for note in found.notes), found.notes
     assert any("hung or ended the process" in note for note in found.notes)
 
 

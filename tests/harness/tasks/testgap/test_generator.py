@@ -166,6 +166,16 @@ def test_tests_that_cannot_be_collected(task: Task, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_tests_that_take_too_long_are_worth_nothing(task: Task, tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    outcome = verify(
+        task, with_test(task, tmp_path / "w", "def test_x():\n    while True:\n        pass\n"), BareSandbox()
+    )
+    assert (outcome.verified, outcome.valid) == ("fail", True)
+    assert outcome.notes[0] == "the new tests take more than 10 s"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("instance", PACK.instances)
 def test_the_tests_with_gaps_pass_and_kill_none_of_their_mutants(instance: str, seed: int, tmp_path: Path) -> None:

@@ -22,5 +22,8 @@ def test_words_are_filled_in() -> None:
     assert (
         fill("def test_@@owner@@s(@@x_y@@@@x_y@@): a @ b", {"owner": "user", "x_y": "1"}) == "def test_users(11): a @ b"
     )
+    assert fill("A @@x@@ of an @@y@@, a@@y@@, data @@x@@", {"x": "account", "y": "user"}) == (
+        "An account of a user, auser, data account"
+    )
     with pytest.raises(KeyError):
         fill("@@unknown@@", {})

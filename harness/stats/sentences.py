@@ -1,0 +1,71 @@
+"""A verdict and its figures in words: no percentage without its interval, no interval without its n."""
+
+from __future__ import annotations
+
+from harness.stats.base import Estimate, Interval
+from harness.stats.verdict import Declaration, GuardResult, Verdict
+
+__all__ = ["describe", "figure", "sentence"]
+
+
+def sentence(verdict: Verdict) -> str:
+    """The verdict in a line or two, with what it rests on and what would decide it."""
+    name, main = verdict.declaration.primary.name, verdict.primary.main
+    rests = f"{name} {describe(main)}"
+    arm, other = verdict.treatment, verdict.baseline
+    if verdict.word == "equivalent":
+        words = f"{arm} is equivalent to {other} within {_margin(verdict.declaration)}: {rests}"
+    elif verdict.word == "cannot tell":
+        words = f"cannot tell {arm} from {other}: {rests}; {_more(verdict)}"
+    else:
+        words = f"{arm} is {verdict.word} than {other}: {rests}"
+    return ". ".join([words, *(_guarded(each) for each in verdict.guards if each.state != "held")]) + "."
+
+
+def describe(estimate: Estimate) -> str:
+    """The figure, its interval and its n, as in `× 0.75 [0.63 … 0.89] (95 %, 12 pairs, 6 tasks; t over tasks)`."""
+    if estimate.value is None:
+        return f"unknown ({'; '.join(estimate.notes) or 'no values'})"
+    n = f"{estimate.pairs} {'dispatches' if estimate.scale == 'rate' else 'pairs'}, {estimate.tasks} tasks"
+    if estimate.interval is None:
+        return f"not told: {'; '.join(estimate.notes) or 'no interval'} ({n})"
+    span = f"[{_bound(estimate, estimate.interval.low)} … {_bound(estimate, estimate.interval.high)}]"
+    share = f"{estimate.interval.confidence * 100:.4g} %"
+    return f"{figure(estimate, estimate.value)} {span} ({share}, {n}; {estimate.method})"
+
+
+def figure(estimate: Estimate, value: float) -> str:
+    """A value on the estimate's scale: `× 0.75`, `−0.17`, `0.83`."""
+    if estimate.scale == "ratio":
+        return f"× {value:.3g}"
+    return f"{value:+.3g}".replace("-", "−") if estimate.scale == "difference" else f"{value:.2f}"
+
+
+def _bound(estimate: Estimate, value: float | None) -> str:
+    return "no bound" if value is None else figure(estimate, value).removeprefix("× ")
+
+
+def _margin(declaration: Declaration) -> str:
+    ratio = declaration.primary.kind in {"time to success", "ratio"}
+    return f"{declaration.margin * 100:.3g} %" if ratio else f"{declaration.margin:.3g}"
+
+
+def _more(verdict: Verdict) -> str:
+    if verdict.more_blocks is not None:
+        blocks = f"about {verdict.more_blocks} more blocks would"
+        return f"{blocks}, or {verdict.more_tasks} more tasks" if verdict.more_tasks is not None else blocks
+    if verdict.more_tasks is not None:
+        return f"more blocks of these tasks would not, about {verdict.more_tasks} more tasks would"
+    return "how much more would decide cannot be told either"
+
+
+def _guarded(result: GuardResult) -> str:
+    main, guard = result.comparison.main, result.guard
+    limit = f"that {guard.metric.name} does not get worse by more than {guard.margin:.3g}"
+    if result.state == "broken":
+        return f"Against it: {guard.metric.name} {describe(main)}, and the guard allows {guard.margin:.3g}"
+    return f"Not shown: {limit}: {describe(main) if _worst(main.interval) else 'no interval'}"
+
+
+def _worst(interval: Interval | None) -> bool:
+    return interval is not None
