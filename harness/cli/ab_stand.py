@@ -245,4 +245,3 @@ class Stand:
 def _measurable(engine: Engine | None) -> bool:
     """Whether there is a machine that could drift."""
     return engine is not None and not isinstance(engine, KeepsTime)
-

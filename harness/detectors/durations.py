@@ -20,7 +20,9 @@ _NUMBER = r"\d{1,6}(?:[.,]\d{1,3})?"
 _CLAIM = re.compile(
     rf"(?<![\w.,/-])(?P<low>{_NUMBER}|half an?|an?|one|two|three|four|five|ten)"
     rf"(?:\s?(?:-|–|to)\s?(?P<high>{_NUMBER}))?[\s-]?"
-    r"(?P<unit>seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|(?<=\d)[smh])\b",
+    r"(?P<unit>seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|(?<=\d)[smh])\b"
+    # «The archive took an entry one day too early»: a distance in time, not how long something lasted.
+    r"(?!\s+(?:too|early|earlier|late|later|ago|old|before|after|ahead|behind)\b)",
     re.IGNORECASE,
 )
 _WORDS = {"a": 1, "an": 1, "half a": 0.5, "half an": 0.5}

@@ -67,7 +67,9 @@ def _exempt(a: Target | None, b: Target | None) -> set[str]:
     if a.model != b.model:
         exempt |= _BY_MODEL
     if a.options != b.options:
-        exempt |= _BY_OPTIONS | {"build"}
+        exempt |= _BY_OPTIONS
+    if a.options.get("binary") != b.options.get("binary"):
+        exempt.add("build")
     return exempt
 
 

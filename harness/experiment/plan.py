@@ -50,10 +50,14 @@ class Arm(msgspec.Struct, frozen=True):
 
 
 class PlannedTask(msgspec.Struct, frozen=True):
-    """A task and the hash of its folder: `name` is what it is dispatched by, a folder of one's own by its path."""
+    """A task, the hash of its folder, and its own time limit.
+
+    `name` is what it is dispatched by: a folder of one's own by its path.
+    """
 
     name: str
     sha256: str
+    limit_s: float | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -30,9 +30,7 @@ def arm_of_word(word: str, target: str | None, agent: str | None) -> Arm:
     return arm_named(word, setting, parse_assignments(levers), own_target if at else target, agent)
 
 
-def arm_named(
-    name: str, setting: str, levers: Mapping[str, object], target: str | None, agent: str | None
-) -> Arm:
+def arm_named(name: str, setting: str, levers: Mapping[str, object], target: str | None, agent: str | None) -> Arm:
     """An arm of a setting with some levers changed.
 
     Raises:
@@ -56,7 +54,7 @@ def tasks_of_words(words: Sequence[str], seed: int) -> tuple[PlannedTask, ...]:
         raise PlanError(f"the task {twice} is named twice", hint="--blocks repeats all of them")
     if not names:
         raise PlanError("no task is named", hint="for example --tasks testgap,debug; `dyno tasks` lists them")
-    return tuple(PlannedTask(name, _sha256(name, seed)) for name in names)
+    return tuple(_planned(name, seed) for name in names)
 
 
 def checked(plan: Plan) -> Plan:
@@ -110,7 +108,7 @@ def _first(pack: Pack, number: str | None) -> list[str]:
     return names[: int(number)]
 
 
-def _sha256(name: str, seed: int) -> str:
+def _planned(name: str, seed: int) -> PlannedTask:
     with tempfile.TemporaryDirectory(prefix="dyno-plan-") as place:
-        return materialise(name, seed, Path(place) / "task").sha256
-
+        task = materialise(name, seed, Path(place) / "task")
+    return PlannedTask(name, task.sha256, task.agent_timeout_s)

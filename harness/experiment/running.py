@@ -1,4 +1,4 @@
-"""Going through the dispatches of a plan: what is still to be done, each once, a faulty one once more. Starts no engine.
+"""Going through the dispatches of a plan: what is left, each once, a faulty one once more. Starts no engine.
 
 A fault of the infrastructure is no outcome: it is counted, and that dispatch is repeated once, at once. One that was
 killed or interrupted left no outcome either, and is done again when the experiment is resumed.

@@ -42,4 +42,6 @@ def attempts_by_task(observations: Iterable[Observation], arm: str) -> dict[str,
 
 def _check(attempts: int, successes: int, k: int) -> None:
     if k < 1 or not 0 <= successes <= attempts:
-        raise ValueError(f"{successes} successes in {attempts} attempts, k = {k}: k is at least 1, successes at most attempts")
+        raise ValueError(
+            f"{successes} successes in {attempts} attempts, k = {k}: k is at least 1, successes at most attempts"
+        )

@@ -14,7 +14,8 @@ __all__ = ["Comparison", "Estimate", "Interval", "Kind", "Metric", "Observation"
 Kind = Literal["time to success", "success", "score", "ratio", "difference"]
 """What a metric is, and by that how it is compared: see docs/statistics.md."""
 
-Scale = Literal["ratio", "difference", "rate"]
+Scale = Literal["ratio", "difference", "rate", "net wins"]
+"""`net wins`: the share of the pairs that the treatment won, less the share that it lost; from −1 to 1."""
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,4 +98,6 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str
     treatment: str
     main: Estimate
+    cut_off: Estimate | None = None
+    """Where the main one counts wins: the ratio with what has no end cut off at its limit, to judge equivalence by."""
     beside: tuple[Estimate, ...] = ()

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from harness.stats.base import Comparison, Estimate, Metric, Observation
 from harness.stats.differences import compare_difference
 from harness.stats.pairing import pair_up
-from harness.stats.ratios import compare_ratio
+from harness.stats.ratios import compare_ratio, log_ratios
 from harness.stats.success import compare_success
 from harness.stats.survival import log_rank_p, restricted_mean_difference
+from harness.stats.wins import compare_wins
 
 __all__ = ["compare", "effect_of", "favours"]
 
@@ -25,15 +26,24 @@ def compare(
     """
     seen = tuple(observations)
     paired = pair_up(seen, baseline, treatment)
+    cut_off: Estimate | None = None
     if metric.kind == "success":
         main, beside = compare_success(paired, metric, confidence)
     elif metric.kind in {"score", "difference"}:
         main, beside = compare_difference(paired, metric, confidence)
     else:
-        main, beside = compare_ratio(paired, metric, confidence)
+        ratios, even, without = log_ratios(paired.pairs, metric)
+        notes = (*paired.notes, *without)
+        if all(ratio.whole for ratio in ratios):
+            main, beside = compare_ratio(ratios, metric, confidence, notes)
+        else:
+            main, beside = compare_wins(ratios, even, metric, confidence, notes)
+            cut_off = beside[0]
     if metric.kind == "time to success":
         beside = (*beside, restricted_mean_difference(paired, confidence), _log_rank(seen, baseline, treatment, main))
-    return Comparison(metric=metric, baseline=baseline, treatment=treatment, main=main, beside=beside)
+    return Comparison(
+        metric=metric, baseline=baseline, treatment=treatment, main=main, cut_off=cut_off, beside=beside
+    )
 
 
 def effect_of(estimate: Estimate) -> float | None:
@@ -43,8 +53,10 @@ def effect_of(estimate: Estimate) -> float | None:
     return math.log(estimate.value)
 
 
-def favours(metric: Metric, effect: float) -> bool:
+def favours(metric: Metric, estimate: Estimate, effect: float) -> bool:
     """Whether an effect other than 0 is one for the better."""
+    if estimate.scale == "net wins":
+        return effect > 0
     return effect < 0 if metric.better == "lower" else effect > 0
 
 

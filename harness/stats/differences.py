@@ -25,7 +25,9 @@ _RESAMPLES: Final = 4999
 _SEED: Final = 6
 
 
-def compare_difference(paired: Paired, metric: Metric, confidence: float = 0.95) -> tuple[Estimate, tuple[Estimate, ...]]:
+def compare_difference(
+    paired: Paired, metric: Metric, confidence: float = 0.95
+) -> tuple[Estimate, tuple[Estimate, ...]]:
     """Treatment minus baseline; the estimate that decides, and a bootstrap beside it where there are tasks enough.
 
     Scores that differ by the same in all tasks have no spread: a chance q that a next task differs otherwise is then still
@@ -66,7 +68,11 @@ def compare_difference(paired: Paired, metric: Metric, confidence: float = 0.95)
             main = msgspec.structs.replace(main, interval=cut)
         return main, (_bootstrap(main, units.values, confidence),) if tasks >= LEAST_RESAMPLED else ()
     if metric.kind != "score" or tasks < 2:
-        why = "one task: no spread" if tasks < 2 else "every task gives the same difference: no spread to tell an interval"
+        why = (
+            "one task: no spread"
+            if tasks < 2
+            else "every task gives the same difference: no spread to tell an interval"
+        )
         return msgspec.structs.replace(main, interval=None, p=main.p if tasks > 1 else None, notes=(*notes, why)), ()
     missed = 1 - (1 - confidence) ** (1 / tasks)
     interval = Interval(value * (1 - missed) - missed, value * (1 - missed) + missed, confidence)

@@ -48,24 +48,21 @@ def student(values: Floats, confidence: float) -> Located:
     return Located(mean, mean - half, mean + half, p)
 
 
-def signed_rank(values: Floats, confidence: float, at_most: Floats | None = None) -> Located:
+def signed_rank(values: Floats, confidence: float) -> Located:
     """The Hodges–Lehmann estimate with Wilcoxon's exact interval and test, from the averages of all pairs of values.
 
-    With `at_most`, `values` are what the true ones are *at least* (either may be infinite), and the bounds hold whatever the
-    true ones are: the averages only grow with the values, so the lower bound is taken from one array and the upper from the
-    other. The estimate is then that of `values`, and the caller may want another. Ties make the test stricter, never looser.
+    Ties make the test stricter, never looser.
     """
-    above, below = _walsh(values), _walsh(values if at_most is None else at_most)
-    n, size = values.shape[-1], above.shape[-1]
+    averages = _walsh(values)
+    n, size = values.shape[-1], averages.shape[-1]
     left_out = _left_out(n, (1 - confidence) / 2)
     infinite = np.full(values.shape[:-1], np.inf)
-    low = above[..., left_out] if left_out >= 0 else -infinite
-    high = below[..., size - 1 - left_out] if left_out >= 0 else infinite
+    low = averages[..., left_out] if left_out >= 0 else -infinite
+    high = averages[..., size - 1 - left_out] if left_out >= 0 else infinite
     tail = _tail(n)
-    p = 2 * np.minimum(tail[(above > 0).sum(axis=-1)], tail[(below < 0).sum(axis=-1)])
-    middle = above[..., (size - 1) // 2], above[..., size // 2]
-    with np.errstate(invalid="ignore"):
-        return Located((middle[0] + middle[1]) / 2, low, high, np.minimum(1.0, p))
+    p = 2 * np.minimum(tail[(averages > 0).sum(axis=-1)], tail[(averages < 0).sum(axis=-1)])
+    middle = (averages[..., (size - 1) // 2] + averages[..., size // 2]) / 2
+    return Located(middle, low, high, np.minimum(1.0, p))
 
 
 def sign_flip_p(values: Floats) -> Floats:
@@ -79,7 +76,9 @@ def sign_flip_p(values: Floats) -> Floats:
     n = values.shape[-1]
     if n > MOST_ENUMERATED:
         raise ValueError(f"{n} values have 2^{n} signs: ask the t test")
-    signs = 1.0 - 2.0 * ((np.arange(2 ** max(n - 1, 0))[:, None] >> np.arange(n)) & 1)  # the other half mirrors this one
+    signs = 1.0 - 2.0 * (
+        (np.arange(2 ** max(n - 1, 0))[:, None] >> np.arange(n)) & 1
+    )  # the other half mirrors this one
     sums = np.abs(values @ signs.T)
     seen = np.abs(values.sum(axis=-1, keepdims=True))
     rounding = 1e-12 * np.abs(values).sum(axis=-1, keepdims=True)

@@ -14,9 +14,10 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from harness.stats.base import Interval, Metric, Observation, Pair
+from harness.stats.base import Interval, Metric, Pair
 from harness.stats.locations import Floats
 from harness.stats.ratios import bounds_of
 from harness.stats.success import rate_interval
@@ -64,7 +65,7 @@ def largest_gap(values: Floats) -> tuple[Floats, Floats]:
     if n < LEAST_FOR_MODES:
         raise ValueError(f"{n} values show no groups: bring {LEAST_FOR_MODES}")
     edge = max(2, math.ceil(_EDGE * n))
-    sizes = np.arange(edge, n - edge + 1)
+    sizes: NDArray[np.int64] = np.arange(edge, n - edge + 1)
     ordered = np.sort(values, axis=-1)
     centred = ordered - ordered.mean(axis=-1, keepdims=True)
     sums, squares = np.cumsum(centred, axis=-1), np.cumsum(centred**2, axis=-1)
@@ -83,14 +84,14 @@ def largest_gap(values: Floats) -> tuple[Floats, Floats]:
 def relative_to_task(pairs: Sequence[Pair], metric: Metric) -> dict[str, list[float]]:
     """Each arm's log values, relative to the best of the other dispatches of the same task; the worse the larger.
 
-    A dispatch that was stopped counts with what it reached.
+    What failed or was stopped has no value of its own and is left out: it counts in the rate of success.
     """
     sign = 1.0 if metric.better == "lower" else -1.0
     by_task: dict[str, list[tuple[str, float]]] = {}
     for pair in pairs:
         for seen in (pair.baseline, pair.treatment):
             bounds = bounds_of(seen, metric)
-            if not isinstance(bounds, str):
+            if not isinstance(bounds, str) and bounds[1] == bounds[0]:
                 by_task.setdefault(pair.task, []).append((seen.arm, sign * math.log(bounds[0])))
     relative: dict[str, list[float]] = {}
     for seen_values in by_task.values():
@@ -113,11 +114,11 @@ def find_modes(pairs: Sequence[Pair], metric: Metric) -> Modes | None:
     own = values[arm]
     rates = tuple(_rate(name, of_arm, cut) for name, of_arm in values.items())
     table = [[rate.slow, rate.n - rate.slow] for rate in rates]
-    p = float(stats.fisher_exact(table).pvalue) if len(table) == 2 else 1.0
+    p = float(stats.fisher_exact(np.asarray(table)).pvalue) if len(table) == 2 else 1.0
     apart = math.exp(float(np.median(own[own > cut]) - np.median(own[own <= cut])))
     return Modes(metric.name, arm, apart, rates, p)
 
 
 def _rate(arm: str, values: Iterable[float], cut: float) -> ModeRate:
-    slow = [value > cut for value in values]
+    slow = [bool(value > cut) for value in values]
     return ModeRate(arm, sum(slow), len(slow), rate_interval(sum(slow), len(slow)))

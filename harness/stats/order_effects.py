@@ -25,9 +25,9 @@ def second_by_first(pairs: Sequence[Pair], metric: Metric, confidence: float = 0
     """
     groups: tuple[list[float], list[float]] = ([], [])
     for pair in pairs:
-        for ratio in log_ratios((pair,), metric)[0]:
+        for ratio in log_ratios((pair,), metric).ratios:
             turned = pair.treatment.order < pair.baseline.order
-            groups[turned].append(-ratio.restricted if turned else ratio.restricted)
+            groups[turned].append(-ratio.cut_off if turned else ratio.cut_off)
     sizes = [len(group) for group in groups]
     known, tasks = sum(sizes), len({pair.task for pair in pairs})
     if min(sizes) < 2:
@@ -85,7 +85,9 @@ def _estimate(
     if effect is None or error <= 1e-12:
         reason = notes or ("no spread to tell an interval by",)
         value = None if effect is None else math.exp(effect)
-        return Estimate(metric=metric.name, scale="ratio", method=method, value=value, pairs=n, tasks=tasks, notes=reason)
+        return Estimate(
+            metric=metric.name, scale="ratio", method=method, value=value, pairs=n, tasks=tasks, notes=reason
+        )
     half = error * float(stats.t.ppf((1 + confidence) / 2, freedom))
     return Estimate(
         metric=metric.name,

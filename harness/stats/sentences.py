@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.stats.base import Estimate, Interval
+from harness.stats.base import Estimate
 from harness.stats.verdict import Declaration, GuardResult, Verdict
 
 __all__ = ["describe", "figure", "sentence"]
@@ -24,21 +24,21 @@ def sentence(verdict: Verdict) -> str:
 
 def describe(estimate: Estimate) -> str:
     """The figure, its interval and its n, as in `× 0.75 [0.63 … 0.89] (95 %, 12 pairs, 6 tasks; t over tasks)`."""
-    if estimate.value is None:
-        return f"unknown ({'; '.join(estimate.notes) or 'no values'})"
     n = f"{estimate.pairs} {'dispatches' if estimate.scale == 'rate' else 'pairs'}, {estimate.tasks} tasks"
-    if estimate.interval is None:
-        return f"not told: {'; '.join(estimate.notes) or 'no interval'} ({n})"
+    if estimate.interval is None or estimate.value is None:
+        why = "; ".join((estimate.method, *estimate.notes)) if estimate.notes else estimate.method
+        return f"not told ({n}; {why})" if estimate.p is None else f"p = {estimate.p:.2g} ({n}; {why})"
     span = f"[{_bound(estimate, estimate.interval.low)} … {_bound(estimate, estimate.interval.high)}]"
     share = f"{estimate.interval.confidence * 100:.4g} %"
-    return f"{figure(estimate, estimate.value)} {span} ({share}, {n}; {estimate.method})"
+    label = "won less lost " if estimate.scale == "net wins" else ""
+    return f"{label}{figure(estimate, estimate.value)} {span} ({share}, {n}; {estimate.method})"
 
 
 def figure(estimate: Estimate, value: float) -> str:
     """A value on the estimate's scale: `× 0.75`, `−0.17`, `0.83`."""
     if estimate.scale == "ratio":
         return f"× {value:.3g}"
-    return f"{value:+.3g}".replace("-", "−") if estimate.scale == "difference" else f"{value:.2f}"
+    return f"{value:+.3g}".replace("-", "−") if estimate.scale in {"difference", "net wins"} else f"{value:.2f}"
 
 
 def _bound(estimate: Estimate, value: float | None) -> str:
@@ -64,8 +64,4 @@ def _guarded(result: GuardResult) -> str:
     limit = f"that {guard.metric.name} does not get worse by more than {guard.margin:.3g}"
     if result.state == "broken":
         return f"Against it: {guard.metric.name} {describe(main)}, and the guard allows {guard.margin:.3g}"
-    return f"Not shown: {limit}: {describe(main) if _worst(main.interval) else 'no interval'}"
-
-
-def _worst(interval: Interval | None) -> bool:
-    return interval is not None
+    return f"Not shown: {limit}: {describe(main)}"

@@ -22,6 +22,7 @@ from scipy import special
 
 from harness.stats.base import Interval, Metric, Pair
 from harness.stats.ratios import log_ratios
+from harness.stats.wins import outcome
 
 __all__ = ["Sequential", "log_e_value", "look", "ratio_always", "win_rate_always"]
 
@@ -37,7 +38,7 @@ class Sequential(msgspec.Struct, frozen=True):
     e_value: float
     stop: bool
     stopped_after: int | None
-    """Pairs that were won, lost or even, when it first was decided."""
+    """Pairs with an end in one arm at least, when it first was decided."""
     win_rate: Interval
     ratio: Interval
     """Of the typical (median) ratio of a pair."""
@@ -68,9 +69,7 @@ def ratio_always(least: Sequence[float], most: Sequence[float], alpha: float = 0
     if outside == 0:
         return Interval(None, None, 1 - alpha)
     low, high = sorted(least)[outside - 1], sorted(most)[n - outside]
-    return Interval(
-        None if math.isinf(low) else math.exp(low), None if math.isinf(high) else math.exp(high), 1 - alpha
-    )
+    return Interval(None if math.isinf(low) else math.exp(low), None if math.isinf(high) else math.exp(high), 1 - alpha)
 
 
 def look(pairs: Sequence[Pair], metric: Metric, alpha: float = 0.05, a: float = 1.0) -> Sequential:
@@ -78,13 +77,10 @@ def look(pairs: Sequence[Pair], metric: Metric, alpha: float = 0.05, a: float = 
 
     Pairs without a success in either arm are ties, as are equal values; neither moves the e-value.
     """
-    ratios, _ = log_ratios(pairs, metric)
-    lower = metric.better == "lower"
-    gains = [(-ratio.most, -ratio.least) if lower else (ratio.least, ratio.most) for ratio in ratios]
-    won = np.asarray([least > 0 for least, _ in gains], dtype=np.float64)
-    lost = np.asarray([most < 0 for _, most in gains], dtype=np.float64)
-    wins, losses = np.cumsum(won), np.cumsum(lost)
-    path = log_e_value(wins, losses, a)
+    ratios = log_ratios(pairs, metric).ratios
+    outcomes = np.asarray([outcome(ratio, metric) for ratio in ratios], dtype=np.float64)
+    wins, losses = np.cumsum(outcomes > 0), np.cumsum(outcomes < 0)
+    path = log_e_value(wins.astype(np.float64), losses.astype(np.float64), a)
     crossed = np.flatnonzero(path >= math.log(1 / alpha))
     n_won, n_lost = (int(counts[-1]) if len(ratios) else 0 for counts in (wins, losses))
     return Sequential(

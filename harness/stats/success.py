@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.stats.base import Comparison, Estimate, Interval, Metric, Observation
+from harness.stats.base import Estimate, Interval, Metric, Observation
 from harness.stats.locations import student
 from harness.stats.pairing import Paired, counted, units_of
 
@@ -94,11 +94,17 @@ def compare_success(paired: Paired, metric: Metric, confidence: float = 0.95) ->
     notes = (*paired.notes, *counted({"pair not judged": len(paired.pairs) - len(judged)}))
     if not judged:
         return Estimate(
-            metric=metric.name, scale="difference", method="none", pairs=0, tasks=0, notes=(*notes, "no pair was judged")
+            metric=metric.name,
+            scale="difference",
+            method="none",
+            pairs=0,
+            tasks=0,
+            notes=(*notes, "no pair was judged"),
         ), ()
     lost, won = outcomes.count((True, False)), outcomes.count((False, True))
-    cells = [float(outcomes.count(cell)) for cell in ((True, True), (True, False), (False, True), (False, False))]
-    low, high = (float(bound) for bound in newcombe(*(np.asarray(cell) for cell in cells), confidence))
+    both, neither = np.float64(outcomes.count((True, True))), np.float64(outcomes.count((False, False)))
+    bounds = newcombe(both, np.float64(lost), np.float64(won), neither, confidence)
+    low, high = float(bounds[0]), float(bounds[1])
     units = units_of(tasks, [float(second) - float(first) for first, second in outcomes])
     by_task = student(units.values, confidence)
     exact = mcnemar_p(lost, won)

@@ -73,7 +73,9 @@ def restricted_mean_difference(paired: Paired, confidence: float = 0.95) -> Esti
         scale="difference",
         method="restricted mean, t over tasks",
         value=float(located.value) if located is not None else None,
-        interval=Interval(float(located.low), float(located.high), confidence) if located is not None and told else None,
+        interval=Interval(float(located.low), float(located.high), confidence)
+        if located is not None and told
+        else None,
         p=float(located.p) if located is not None and told else None,
         pairs=len(known),
         tasks=len(units.values) if known else 0,

@@ -74,7 +74,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     declaration: Declaration
     primary: Comparison
     equivalence: Interval | None
-    """The primary's interval at 1 − 2α."""
+    """The interval at 1 − 2α that lies inside the margin or does not; with failures that of the ratio cut off at the limit."""
     guards: tuple[GuardResult, ...]
     declared: tuple[Comparison, ...]
     adjusted_p: dict[str, float | None]
@@ -101,12 +101,15 @@ def judge(observations: Iterable[Observation], baseline: str, treatment: str, de
     alpha = declaration.alpha / declaration.comparisons
     metric = declaration.primary
     primary = compare(seen, baseline, treatment, metric, 1 - alpha)
-    narrow = compare(seen, baseline, treatment, metric, 1 - 2 * alpha).main.interval
+    at_margin = compare(seen, baseline, treatment, metric, 1 - 2 * alpha)
+    narrow = (at_margin.cut_off or at_margin.main).interval
     guards = tuple(_guarded(seen, baseline, treatment, guard, alpha) for guard in declaration.guards)
     declared = tuple(compare(seen, baseline, treatment, each, 1 - alpha) for each in declaration.declared)
     word, reasons = _word(primary, narrow, declaration.margin)
     word, guarded = _with_guards(word, guards)
-    main, room = primary.main, _margin(metric, declaration.margin)
+    main = primary.main
+    counted = main.scale == "net wins"  # which know no margin
+    room = 0.0 if counted else _margin(metric, declaration.margin)
     error = main.spread / math.sqrt(main.tasks) if main.spread and main.tasks > 1 else None
     smallest = None if error is None else detectable_effect(error, main.tasks, alpha)
     effect = effect_of(main)
@@ -126,7 +129,7 @@ def judge(observations: Iterable[Observation], baseline: str, treatment: str, de
         exploratory=tuple(compare(seen, baseline, treatment, each, 1 - alpha) for each in declaration.exploratory),
         order=(second_by_first(pairs, timed), trend(_of_both(seen, baseline, treatment), timed)) if timed else (),
         modes=find_modes(pairs, timed) if timed else None,
-        power=None if error is None else power_of_effect(room, error, main.tasks, alpha),
+        power=None if error is None or counted else power_of_effect(room, error, main.tasks, alpha),
         detectable=smallest if smallest is None or main.scale != "ratio" else math.exp(-smallest),
         more_blocks=more.blocks if more is not None and word == "cannot tell" else None,
         more_tasks=more.tasks if more is not None and word == "cannot tell" else None,
@@ -143,12 +146,12 @@ def _word(primary: Comparison, narrow: Interval | None, margin: float) -> tuple[
     if interval is None:
         return "cannot tell", primary.main.notes or ("no interval",)
     within = _margin(metric, margin)
-    low, high = _effects(primary.main, narrow)
+    low, high = _effects(primary.cut_off or primary.main, narrow)
     if -within < low and high < within:
         return "equivalent", ()
     low, high = _effects(primary.main, interval)
     if low > 0 or high < 0:
-        return ("better" if favours(metric, low if low > 0 else high) else "worse"), ()
+        return ("better" if favours(metric, primary.main, low if low > 0 else high) else "worse"), ()
     return "cannot tell", ("the interval holds «no difference», and more than the margin",)
 
 
@@ -167,8 +170,8 @@ def _guarded(seen: tuple[Observation, ...], baseline: str, treatment: str, guard
     comparison = compare(seen, baseline, treatment, guard.metric, 1 - 2 * alpha)
     effect, room = effect_of(comparison.main), _margin(guard.metric, guard.margin)
     low, high = _effects(comparison.main, comparison.main.interval)
-    if guard.metric.better == "lower":
-        low, high, effect = -high, -low, None if effect is None else -effect
+    if effect is not None and not favours(guard.metric, comparison.main, 1.0):
+        low, high, effect = -high, -low, -effect
     state: GuardState = "held" if low > -room else "broken" if effect is not None and effect < -room else "not shown"
     return GuardResult(guard, comparison, state, high < -room)
 

@@ -102,6 +102,7 @@ def test_files_that_are_said_to_be_written(text: str, files: tuple[str, ...]) ->
         ("The timeout took 30 seconds.", None),
         ("Tokens expire after 2 hours.", None),
         ("It took a while.", None),
+        ("The archive took an entry one day too early.", None),
         ("In 3 files I changed 2 lines.", None),
     ],
 )

@@ -7,6 +7,7 @@ import time
 from array import array
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,6 +201,34 @@ def test_an_unforced_tool_call_whose_own_text_is_not_known_is_a_guess() -> None:
     case = unforced(said, assistant("Reading.", call("read", '{"path": "a.py", "offset": 10}')), raw)
     found = causes_of(case)
     assert [(cause.code, cause.confidence) for cause in found] == [("P8", "inferred")]
+
+
+LOOKS = assistant("I look.", call("read", '{"path": "a.py"}'))
+
+
+@pytest.mark.parametrize(
+    ("said", "sent", "code"),
+    [
+        ({"content": "I look.", "tool_call": 'read{"path":"a.py"}'}, LOOKS, "P8"),
+        ({"content": "I look.", "tool_call": 'read{"path": "a.py"}'}, LOOKS, "P8"),
+        ({"reasoning": THOUGHT, "content": ANSWER}, assistant(ANSWER), "P9"),
+        ({"content": ANSWER}, assistant(ANSWER), "P10"),
+    ],
+)
+def test_a_reply_of_unknown_ids_that_was_reused_in_part(said: dict[str, str], sent: JsonObject, code: str) -> None:
+    """Nothing of the reply is in the ledger; that the engine reused 10 of its 40 tokens says that it changed there."""
+    case = unforced(said, sent, "", ids=False)
+    assert case.previous is not None
+    assert case.previous.rendered is not None
+    known = len(case.previous.rendered.token_ids)
+    assert case.changes == ()
+    verdict = msgspec.structs.replace(
+        case.step.record.verdict, lcp_tokens=known + 10, prev_tokens=known + 40, lost_prompt_side_tokens=30
+    )
+    after = msgspec.structs.replace(case.step, record=msgspec.structs.replace(case.step.record, verdict=verdict))
+    changed = msgspec.structs.replace(case, step=after, changes=changes(case.previous, after))
+    found = causes_of(changed)
+    assert [(cause.code, cause.token) for cause in found] == [(code, known + 10)]
 
 
 def test_an_unforced_reply_in_other_tokens() -> None:

@@ -1,0 +1,181 @@
+"""What `dyno ab --json` and `dyno aa --json` print: a comparison of arms, what it rests on, every point. Only structs.
+
+Its JSON Schema is docs/ab.schema.json, made from these types. Ratios and differences are treatment against baseline,
+the first arm. Unknown is `None`; a bound that is `None` beside one that is not means that there is none on that side.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = [
+    "AbDocument",
+    "ArmRow",
+    "ComparisonRow",
+    "GuardRow",
+    "MetricRow",
+    "ModeRow",
+    "PartRow",
+    "PointRow",
+    "Word",
+]
+
+SCHEMA = 1
+Word = Literal["better", "worse", "equivalent", "cannot tell"]
+
+
+class MetricRow(msgspec.Struct, frozen=True):
+    """One metric of one comparison, with its interval and all that it rests on.
+
+    `scale` says what `value` is: a ratio, or a difference (of rates: 0.1 is ten points). `exploratory` ones were not
+    declared, and their p is not corrected; `adjusted_p` is Holm's over the declared ones. `detectable` is the smallest
+    effect that so many tasks with this spread would show in 80 % of experiments: a ratio below 1, or a difference.
+    """
+
+    metric: str
+    scale: Literal["ratio", "difference", "rate"]
+    method: str
+    value: float | None
+    low: float | None
+    high: float | None
+    confidence: float | None
+    p: float | None
+    pairs: int
+    tasks: int
+    exploratory: bool
+    better: Literal["lower", "higher"]
+    adjusted_p: float | None = None
+    detectable: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class GuardRow(msgspec.Struct, frozen=True):
+    """A metric that must not get worse by more than `margin`: whether that is shown to have held."""
+
+    metric: MetricRow
+    margin: float
+    state: Literal["held", "not shown", "broken"]
+
+
+class PartRow(msgspec.Struct, frozen=True):
+    """A part of the time of a dispatch, mean over tasks. `lost` is prefill that a cause took (`code`), `prefill` the
+    rest of it: new text. `whole` is their sum.
+    """
+
+    part: str
+    code: str | None
+    title: str | None
+    baseline_s: float
+    treatment_s: float
+    difference_s: float
+    low_s: float | None
+    high_s: float | None
+    pairs: int
+    tasks: int
+
+
+class ModeRow(msgspec.Struct, frozen=True):
+    """Times that fall into two groups: how often an arm is in the slow one, with Wilson's interval."""
+
+    arm: str
+    slow: int
+    dispatches: int
+    low: float | None
+    high: float | None
+
+
+class ComparisonRow(msgspec.Struct, frozen=True):
+    """A treatment against the baseline. `beside` are other estimates of the primary metric, which should agree.
+
+    `power` is the chance to find an effect as large as the margin, with the spread that was seen. `more_blocks` and
+    `more_tasks` would each decide, about, where it cannot be told; `None` where nothing feasible would.
+    """
+
+    baseline: str
+    treatment: str
+    word: Word
+    primary: MetricRow
+    margin: float
+    beside: tuple[MetricRow, ...]
+    guards: tuple[GuardRow, ...]
+    metrics: tuple[MetricRow, ...]
+    parts: tuple[PartRow, ...]
+    order: tuple[MetricRow, ...]
+    modes: tuple[ModeRow, ...]
+    power: float | None
+    more_blocks: int | None
+    more_tasks: int | None
+    reasons: tuple[str, ...]
+
+
+class ArmRow(msgspec.Struct, frozen=True):
+    """One arm. `differs` are the levers in which it is not the baseline, with both values.
+
+    `faults` are dispatches that the infrastructure ended: no outcomes, so they are in no figure. `rate_low` and
+    `rate_high` are Wilson's interval of `passed` in `outcomes`. `pass_all` is the mean over tasks of the chance that
+    all blocks of a task pass, `pass_any` that one does.
+    """
+
+    name: str
+    setting: str
+    target: str | None
+    agent: str
+    differs: dict[str, tuple[str, str]]
+    outcomes: int
+    passed: int
+    rate_low: float | None
+    rate_high: float | None
+    pass_any: float | None
+    pass_all: float | None
+    faults: int
+    median_s: float | None
+
+
+class PointRow(msgspec.Struct, frozen=True):
+    """One dispatch as it was. `doubts` are reasons to distrust its times; `excluded`: it ended in a fault."""
+
+    order: int
+    block: int
+    arm: str
+    task: str
+    attempt: int
+    run: str
+    dispatch_id: str
+    exit_status: str
+    success: bool | None
+    score: float | None
+    time_s: float
+    measures: dict[str, float | None]
+    excluded: bool
+    doubts: tuple[str, ...] = ()
+
+
+class AbDocument(msgspec.Struct, frozen=True):
+    """An experiment. `done` of `planned` dispatches have an outcome or were given up after two faults.
+
+    `kind` is `aa` where both arms are the same: any difference is then noise. `detectable` is the smallest effect that
+    the plan was said to find, a ratio, before anything ran.
+    """
+
+    experiment: str
+    kind: Literal["ab", "aa"]
+    title: str
+    status: Literal["complete", "partial"]
+    fidelity: str
+    cache: str
+    baseline: str
+    tasks: tuple[str, ...]
+    blocks: int
+    seed: int
+    planned: int
+    done: int
+    primary: str
+    detectable: float | None
+    arms: tuple[ArmRow, ...]
+    comparisons: tuple[ComparisonRow, ...]
+    points: tuple[PointRow, ...]
+    engines: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    schema: int = SCHEMA
