@@ -29,13 +29,15 @@ Word = Literal["better", "worse", "equivalent", "cannot tell"]
 class MetricRow(msgspec.Struct, frozen=True):
     """One metric of one comparison, with its interval and all that it rests on.
 
-    `scale` says what `value` is: a ratio, or a difference (of rates: 0.1 is ten points). `exploratory` ones were not
-    declared, and their p is not corrected; `adjusted_p` is Holm's over the declared ones. `detectable` is the smallest
-    effect that so many tasks with this spread would show in 80 % of experiments: a ratio below 1, or a difference.
+    `scale` says what `value` is: a `ratio`, a `difference` (of rates: 0.1 is ten points), or another share.
+    `exploratory` ones were not declared, and their p is not corrected; `adjusted_p` is Holm's over the declared ones.
+    `detectable` is the smallest effect that so many tasks with this spread would show in 80 % of experiments: a ratio
+    below 1, or a difference.
+    `text` is the figure with its interval and its n.
     """
 
     metric: str
-    scale: Literal["ratio", "difference", "rate"]
+    scale: str
     method: str
     value: float | None
     low: float | None
@@ -46,6 +48,7 @@ class MetricRow(msgspec.Struct, frozen=True):
     tasks: int
     exploratory: bool
     better: Literal["lower", "higher"]
+    text: str
     adjusted_p: float | None = None
     detectable: float | None = None
     notes: tuple[str, ...] = ()
@@ -87,7 +90,9 @@ class ModeRow(msgspec.Struct, frozen=True):
 
 
 class ComparisonRow(msgspec.Struct, frozen=True):
-    """A treatment against the baseline. `beside` are other estimates of the primary metric, which should agree.
+    """A treatment against the baseline; `sentence` is the verdict in words.
+
+    `beside` are other estimates of the primary metric, which should agree.
 
     `power` is the chance to find an effect as large as the margin, with the spread that was seen. `more_blocks` and
     `more_tasks` would each decide, about, where it cannot be told; `None` where nothing feasible would.
@@ -96,6 +101,7 @@ class ComparisonRow(msgspec.Struct, frozen=True):
     baseline: str
     treatment: str
     word: Word
+    sentence: str
     primary: MetricRow
     margin: float
     beside: tuple[MetricRow, ...]

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.ab import aa, ab
 from harness.cli.cache import cache
 from harness.cli.check import check
 from harness.cli.demo import demo
@@ -61,7 +62,7 @@ def root(
 
 
 COMMANDS = (
-    cache, check, demo, doctor, explain, export, fix, report, run, sessions, simulate, targets, tasks, template,
+    aa, ab, cache, check, demo, doctor, explain, export, fix, report, run, sessions, simulate, targets, tasks, template,
 )  # fmt: skip
 
 for command in COMMANDS:
@@ -85,6 +86,7 @@ def main() -> None:
 def _exit_code(error: Exception) -> int | None:
     """The exit code of an error of ours; `None` for a fault of dyno, which keeps its traceback."""
     from backends.base import EngineError, TargetError
+    from harness.experiment.plan import PlanError
     from harness.external.command import AgentError
     from harness.sandbox.base import SandboxError
     from harness.sessions import SessionError
@@ -94,7 +96,7 @@ def _exit_code(error: Exception) -> int | None:
     from profiler.run_files import StoreError
     from profiler.run_names import UnknownRun
 
-    if isinstance(error, TargetError | SessionError | UnknownRun | TaskError | SettingError | AgentError):
+    if isinstance(error, TargetError | SessionError | UnknownRun | TaskError | SettingError | AgentError | PlanError):
         return USAGE
     return ENVIRONMENT if isinstance(error, EngineError | StoreError | SandboxError | WorkspaceError) else None
 

@@ -43,6 +43,9 @@ from profiler.records import AnchorSample
 
 __all__ = ["Stand", "arm_order", "arm_target"]
 
+AT_ONCE = 3
+"""Anchors that must all have drifted before it is believed: one of a small model takes milliseconds, and is noise."""
+
 
 def arm_order(plan: Plan, arm: Arm, task: str) -> tuple[WorkAsked, Order]:
     """The order of an arm's dispatch on a task. Raises TaskError, AgentError."""
@@ -95,6 +98,7 @@ class Stand:
         self._number = 0
         self._used = False
         self._anchors = 0
+        self._patient = True
 
     def __enter__(self) -> Self:
         return self
@@ -218,19 +222,25 @@ class Stand:
         return check
 
     def _look_at_the_anchor(self, opened: OpenedSite, cells: CellWriter, number: int) -> None:
-        """Measure it; where the machine has drifted since the first one, wait and measure again, so many times."""
+        """Measure it; where the machine has drifted since the first one, wait and measure again, a few times."""
         if not _measurable(opened.engine):
             return
-        key = opened.info.target
-        for pause in range(self._plan.pauses + 1):
-            sample = self._anchor(opened, keep=True)
-            found = drift((self._first_anchor.setdefault(key, sample), sample))
-            if not found:
-                return
-            if pause < self._plan.pauses:
-                print(f"dyno: {found[0].text}; waiting {self._plan.pause_s:.0f} s", file=sys.stderr, flush=True)
-                self._sleep(self._plan.pause_s)
-        cells.doubt(CellDoubt(number, found[0].text, self._plan.pauses))
+        key, pauses = opened.info.target, 0
+        while True:
+            for _ in range(AT_ONCE):
+                sample = self._anchor(opened, keep=True)
+                found = drift((self._first_anchor.setdefault(key, sample), sample))
+                if not found:
+                    self._patient = True
+                    return
+            if not self._patient or pauses == self._plan.pauses:
+                break
+            pauses += 1
+            print(f"dyno: {found[0].text}; waiting {self._plan.pause_s:.0f} s", file=sys.stderr, flush=True)
+            self._sleep(self._plan.pause_s)
+        # What did not settle now is not waited for again and again: only once it has been as before.
+        self._patient = False
+        cells.doubt(CellDoubt(number, found[0].text, pauses))
 
     def _anchor(self, opened: OpenedSite, *, keep: bool) -> AnchorSample:
         engine = opened.engine

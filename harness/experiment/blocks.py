@@ -2,8 +2,8 @@
 
 With an empty cache at the start of each dispatch, the arms of one task follow each other at once, so that what the
 machine does slowly falls on both. Which arm goes first is dealt from a deck in which each order is as often as the
-others (for more than two arms each arm is as often at each place). Where a dispatch carries on with the cache of the one
-before it, a block is one stretch for each arm, since another arm's prompts would decide what is left.
+others (for more than two arms each arm is as often at each place). Where a dispatch carries on with the cache of the
+one before it, a block is one stretch for each arm, since another arm's prompts would decide what is left.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 def cells_of(plan: Plan) -> tuple[Cell, ...]:
     """All dispatches of a plan in their order."""
-    chance = random.Random(f"blocks of an experiment {plan.seed}")  # noqa: S311 (an order, no secret)
+    chance = random.Random(f"blocks of an experiment {plan.seed}")
     places = _carried(plan, chance) if plan.cache == "carry" else _interleaved(plan, chance)
     return tuple(Cell(order, *place) for order, place in enumerate(places))
 

@@ -13,12 +13,26 @@ from harness.experiment.plan import Arm, Plan
 from harness.experiment.running import is_fault, is_outcome, still_to_do
 from harness.experiment.store import Done, StoredExperiment
 from harness.settings import difference
-from harness.stats.attempts import attempts_by_task, pass_all_k, pass_at_k
-from harness.stats.base import Comparison, Estimate, Metric, Observation
-from harness.stats.modes import Modes
-from harness.stats.power import detectable_effect, detectable_ratio
-from harness.stats.success import rate_interval
-from harness.stats.verdict import Declaration, Guard, GuardResult, Verdict, judge
+from harness.stats import (
+    Comparison,
+    Declaration,
+    Estimate,
+    Guard,
+    GuardResult,
+    Metric,
+    Modes,
+    Observation,
+    Verdict,
+    attempts_by_task,
+    describe,
+    detectable_ratio,
+    judge,
+    pass_all_k,
+    pass_at_k,
+    rate_interval,
+    sentence,
+)
+from harness.stats.power import detectable_effect
 from profiler import guards as machine_guards
 from profiler.ab_document import AbDocument, ArmRow, ComparisonRow, GuardRow, MetricRow, ModeRow, PointRow
 
@@ -87,6 +101,7 @@ def _comparison(
         baseline=verdict.baseline,
         treatment=treatment,
         word=verdict.word,
+        sentence=sentence(verdict),
         primary=_metric(verdict.primary, verdict, exploratory=False),
         margin=declared.margin,
         beside=tuple(_row(one, verdict.primary.metric, exploratory=True) for one in verdict.primary.beside),
@@ -124,6 +139,7 @@ def _row(estimate: Estimate, metric: Metric, *, exploratory: bool, adjusted_p: f
         better=metric.better,
         adjusted_p=_finite(adjusted_p),
         detectable=_detectable(estimate),
+        text=describe(estimate),
         notes=estimate.notes,
     )
 
@@ -160,7 +176,9 @@ def _arm(arm: Arm, baseline: Arm, plan: Plan, done: Sequence[Done], seen: Iterab
     interval = rate_interval(passed, len(judged))
     times = [one.time_s for one in mine if one.time_s is not None]
     tries = attempts_by_task(mine, arm.name).values()
-    differs = {name: (str(left), str(right)) for name, (left, right) in difference(baseline.setting, arm.setting).items()}
+    differs = {
+        name: (str(left), str(right)) for name, (left, right) in difference(baseline.setting, arm.setting).items()
+    }
     return ArmRow(
         name=arm.name,
         setting=arm.setting_name,
@@ -218,4 +236,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-

@@ -12,8 +12,7 @@ from typing import Final
 from harness.experiment.plan import Plan, PlanError
 from harness.experiment.running import is_fault, is_outcome
 from harness.experiment.store import Done
-from harness.stats.base import Metric, Observation
-from harness.stats.verdict import SUCCESS, TIME_TO_SUCCESS
+from harness.stats import SUCCESS, TIME_TO_SUCCESS, Metric, Observation
 from profiler.dispatch_records import DispatchRecord, Totals
 
 __all__ = ["METRICS", "metric_of", "observation_of", "observations_of"]

@@ -1,4 +1,4 @@
-"""Arms and tasks as they are typed: `focused`, `plain,skills.bytes=0@tiny`; `debug`, `testgap:2`, `levels/03-mixed-units`.
+"""Arms and tasks as they are typed: `focused`, `plain,skills.bytes=0@tiny`; `debug`, `testgap:2`, `debug/todo-1`.
 
 Finds settings and tasks and checks that all of them can be dispatched; starts nothing.
 """
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.experiment.plan import Arm, Plan, PlannedTask, PlanError
+from harness.experiment.plan import Arm, Plan, PlanError, PlannedTask
 from harness.personas import find_persona
 from harness.settings import find_setting, name_of, parse_assignments, with_levers
 from harness.skills import skill_text
@@ -37,7 +37,7 @@ def arm_named(name: str, setting: str, levers: Mapping[str, object], target: str
         SettingError: no such setting or lever, or a value that it cannot have.
     """
     changed = with_levers(find_setting(setting), levers)
-    called = name_of(setting) + "".join(f" {key}={value}" for key, value in levers.items())
+    called = name_of(setting) + "".join(f" {key}={_typed(value)}" for key, value in levers.items())
     return Arm(name, changed, called, target, agent)
 
 
@@ -86,6 +86,10 @@ def checked(plan: Plan) -> Plan:
                 if scripted is not None:
                     trajectory(task, scripted, scope)
     return plan
+
+
+def _typed(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _named(word: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""Statistics of an experiment: pure functions from observations to estimates with interval, n and method, and to a verdict.
+"""Statistics of an experiment: from observations to estimates with interval, n and method, and to a verdict.
 
-`judge` is the whole of it for two arms; `compare` is one metric of it. What each figure means, and which method is used when, is
-in docs/statistics.md. Nothing here reads files or clocks, or knows engines and tasks.
+`judge` is the whole of it for two arms; `compare` is one metric of it. What each figure means, and which method is used
+when, is in docs/statistics.md. Functions of numbers: nothing here reads files or clocks, or knows engines and tasks.
 """
 
 from __future__ import annotations

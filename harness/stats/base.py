@@ -54,7 +54,7 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """What is compared. `name` is that of a measure for the kinds `ratio` and `difference`, and only a label for others."""
+    """What is compared. `name` is that of a measure for the kinds `ratio` and `difference`, else a label."""
 
     name: str
     kind: Kind
@@ -72,7 +72,7 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure with all that it rests on. A `ratio` is treatment by baseline, a `difference` treatment minus baseline."""
+    """One figure with all that it rests on: treatment by baseline as a `ratio`, less baseline as a `difference`."""
 
     metric: str
     scale: Scale

@@ -41,9 +41,7 @@ def compare(
             cut_off = beside[0]
     if metric.kind == "time to success":
         beside = (*beside, restricted_mean_difference(paired, confidence), _log_rank(seen, baseline, treatment, main))
-    return Comparison(
-        metric=metric, baseline=baseline, treatment=treatment, main=main, cut_off=cut_off, beside=beside
-    )
+    return Comparison(metric=metric, baseline=baseline, treatment=treatment, main=main, cut_off=cut_off, beside=beside)
 
 
 def effect_of(estimate: Estimate) -> float | None:

@@ -1,7 +1,7 @@
 """Scores, and other values that are subtracted and not divided: the mean of the tasks' differences, with an interval.
 
-Student's t over the tasks sets the interval. Up to 12 tasks the test is exact, by flipping the signs of the tasks' differences
-in every way; from 12 on a bootstrap (BCa) stands beside, which is too narrow with fewer.
+Student's t over the tasks sets the interval. Up to 12 tasks the test is exact, by flipping the signs of the tasks'
+differences in every way; from 12 on a bootstrap (BCa) stands beside, which is too narrow with fewer.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def compare_difference(
 ) -> tuple[Estimate, tuple[Estimate, ...]]:
     """Treatment minus baseline; the estimate that decides, and a bootstrap beside it where there are tasks enough.
 
-    Scores that differ by the same in all tasks have no spread: a chance q that a next task differs otherwise is then still
-    possible up to 1 − α^(1/tasks), and the interval allows for it.
+    Scores that differ by the same in all tasks have no spread: a chance q that a next task differs otherwise is then
+    still possible up to 1 − alpha^(1/tasks), and the interval allows for it.
     """
     known = [
         (pair.task, second - first)

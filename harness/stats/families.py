@@ -1,4 +1,4 @@
-"""Several tests at once: Holm's correction over the metrics that were declared before the run. Others are exploratory."""
+"""Several tests at once: Holm's correction over the metrics declared before the run. Others are exploratory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["holm"]
 
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Each p as it counts among all of them: with these below α, at most α of families without any effect show one.
+    """Each p as it counts among all: at most alpha of the families without any effect show one below alpha.
 
     A p that could not be told (None) stays so, and still counts as one of the family.
     """

@@ -1,13 +1,14 @@
 """Where the middle of a few values lies, with an interval: Student's t, signed ranks, flipped signs. Only numbers.
 
-Each function takes an array whose *last* axis is the sample, and works on all others at once: a comparison gives one row, a
-simulation of ten thousand comparisons gives ten thousand. A bound that the sample is too small to set is infinite. What the
-values are (logarithms of ratios, differences) and whether there are enough is the caller's.
+Each function takes an array whose *last* axis is the sample, and works on all others at once: a comparison gives one
+row, a simulation of ten thousand comparisons gives ten thousand. A bound that the sample is too small to set is
+infinite. What the values are (logarithms of ratios, differences) and whether there are enough is the caller's.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ def student(values: Floats, confidence: float) -> Located:
 
     Values that are all the same leave no spread to tell an interval by: bounds and p are then NaN, as with one value.
     """
-    n = values.shape[-1]
+    n: int = values.shape[-1]
     mean = values.mean(axis=-1)
     if n < 2:
         unknown = np.full_like(mean, np.nan)
@@ -73,12 +74,11 @@ def sign_flip_p(values: Floats) -> Floats:
     Raises:
         ValueError: more than `MOST_ENUMERATED` values.
     """
-    n = values.shape[-1]
+    n: int = values.shape[-1]
     if n > MOST_ENUMERATED:
         raise ValueError(f"{n} values have 2^{n} signs: ask the t test")
-    signs = 1.0 - 2.0 * (
-        (np.arange(2 ** max(n - 1, 0))[:, None] >> np.arange(n)) & 1
-    )  # the other half mirrors this one
+    halves = [(1.0, *rest) for rest in product((1.0, -1.0), repeat=n - 1)]  # the other half mirrors these
+    signs = np.asarray(halves, dtype=np.float64)
     sums = np.abs(values @ signs.T)
     seen = np.abs(values.sum(axis=-1, keepdims=True))
     rounding = 1e-12 * np.abs(values).sum(axis=-1, keepdims=True)
@@ -97,7 +97,7 @@ def _walsh(values: Floats) -> Floats:
 
 @cache
 def _tail(n: int) -> Floats:
-    """P(T ≥ t) for t = 0 … n(n+1)/2, of Wilcoxon's T under the null: the sum of ranks of which each counts or does not."""
+    """P(T ≥ t) for t = 0 … n(n+1)/2, of Wilcoxon's T under the null: a sum of ranks, each in it or not."""
     chances = np.ones(1)
     for rank in range(1, n + 1):
         longer = np.zeros(len(chances) + rank)

@@ -1,9 +1,10 @@
 """Whether times come in two groups (fast and slow), and how often each arm is in the slow one.
 
-The sign is the largest gap between neighbouring logarithms, in units of the spread within the two groups that it makes. A log-normal
-sample of n has such a gap above `45/n` in at most 3 of 100 cases, for n from 8 to 200 (simulated; the tests do it again). Tasks
-take different times: each value is therefore taken relative to the best of the *other* dispatches of its task, in both arms. A mode
-is a finding about the machine or the agent, and the comparison of rates needs some 40 dispatches an arm to see .33 against .10.
+The sign is the largest gap between neighbouring logarithms, in units of the spread within the two groups that it makes.
+A log-normal sample of n has such a gap above `45/n` in at most 3 of 100 cases, for n from 8 to 200 (simulated; the
+tests do it again). Tasks take different times: each value is therefore taken relative to the best of the *other*
+dispatches of its task, in both arms. A mode is a finding about the machine or the agent, and the comparison of rates
+needs some 40 dispatches an arm to see .33 against .10.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from harness.stats.base import Interval, Metric, Pair
@@ -61,11 +61,11 @@ def largest_gap(values: Floats) -> tuple[Floats, Floats]:
     Raises:
         ValueError: fewer than `LEAST_FOR_MODES` values.
     """
-    n = values.shape[-1]
+    n: int = values.shape[-1]
     if n < LEAST_FOR_MODES:
         raise ValueError(f"{n} values show no groups: bring {LEAST_FOR_MODES}")
     edge = max(2, math.ceil(_EDGE * n))
-    sizes: NDArray[np.int64] = np.arange(edge, n - edge + 1)
+    sizes = np.arange(edge, n - edge + 1)
     ordered = np.sort(values, axis=-1)
     centred = ordered - ordered.mean(axis=-1, keepdims=True)
     sums, squares = np.cumsum(centred, axis=-1), np.cumsum(centred**2, axis=-1)

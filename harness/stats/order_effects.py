@@ -1,7 +1,7 @@
 """Whether the place in the experiment mattered: first against second within a pair, and a trend over the whole run.
 
-The order is randomised so that such effects do not favour an arm. They are tested all the same and always shown: an experiment
-with one has more noise than it needs, and a machine that gets slower. Each pair counts for itself here.
+The order is randomised so that such effects do not favour an arm. They are tested all the same and always shown: an
+experiment with one has more noise than it needs, and a machine that gets slower. Each pair counts for itself here.
 """
 
 from __future__ import annotations

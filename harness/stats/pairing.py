@@ -1,7 +1,7 @@
 """Observations into pairs, and pairs into one value per task. Faults of the infrastructure and lone halves are counted.
 
-A pair is one task in one block. Repeats of a task say more about that task and nothing about others: the unit of a comparison
-is the task, whose pairs are averaged first.
+A pair is one task in one block. Repeats of a task say more about that task and nothing about others: the unit of a
+comparison is the task, whose pairs are averaged first.
 """
 
 from __future__ import annotations

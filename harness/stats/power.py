@@ -1,9 +1,9 @@
 """What a plan can detect, before it runs; and how much more would decide what it left open.
 
-The spread of a ratio has two parts: a dispatch's own (`within_cv`, a coefficient of variation), which repeats reduce, and that of the
-effect between tasks (`effect_sd`, of logarithms), which only more tasks reduce. Power is that of the two-sided t test over tasks;
-of a rate of success that of the exact McNemar test, with each outcome counted. What the defaults say was
-measured elsewhere: `dyno aa` measures it here.
+The spread of a ratio has two parts: a dispatch's own (`within_cv`, a coefficient of variation), which repeats reduce,
+and that of the effect between tasks (`effect_sd`, of logarithms), which only more tasks reduce. Power is that of the
+two-sided t test over tasks; of a rate of success that of the exact McNemar test, with each outcome counted. What the
+defaults say was measured elsewhere: `dyno aa` measures it here.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ def detectable_effect(error: float, tasks: int, alpha: float = 0.05, power: floa
 
 @cache
 def power_of_success(pairs: int, before: float, after: float, alpha: float = 0.05) -> float:
-    """The chance that the exact McNemar test finds a change of the rate of success, in pairs whose halves are independent."""
+    """The chance that the exact McNemar test finds a change of the rate of success, halves of a pair independent."""
     won, lost = (1 - before) * after, before * (1 - after)
     differing = np.arange(pairs + 1)
     chance_differing = stats.binom.pmf(differing, pairs, won + lost)
     if won + lost == 0:
         return 0.0
-    # Two-sided p ≤ α: the rarer side's count is so small that twice its tail is at most α.
+    # Two-sided p ≤ alpha: the rarer side's count is so small that twice its tail is at most alpha.
     most = np.asarray(stats.binom.ppf(alpha / 2, differing, 0.5), dtype=np.float64)
     most = np.where(2 * np.asarray(stats.binom.cdf(most, differing, 0.5)) <= alpha + 1e-12, most, most - 1)
     share = won / (won + lost)
@@ -123,7 +123,7 @@ def detectable_success(pairs: int, before: float, alpha: float = 0.05, power: fl
 
 
 def more_needed(estimate: Estimate, effect: float, margin: float, alpha: float = 0.05) -> More:
-    """How many more blocks of the same tasks, or tasks of as many blocks, would decide: a difference, or that it is small.
+    """How many more blocks of the same tasks, or tasks of as many blocks, would decide that it differs, or does not.
 
     Args:
         estimate: what there is; its `spread` and `within` say what repeats can reduce.

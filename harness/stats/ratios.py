@@ -1,11 +1,11 @@
 """Times, rates, tokens and memory of two arms as a ratio, where every pair has one.
 
-Each pair gives the logarithm of treatment by baseline, each task the mean of its pairs, and Student's t over the tasks the
-interval, turned back into a ratio. Beside it stands the Hodges–Lehmann estimate with Wilcoxon's exact interval.
+Each pair gives the logarithm of treatment by baseline, each task the mean of its pairs, and Student's t over the tasks
+the interval, turned back into a ratio. Beside it stands the Hodges–Lehmann estimate with Wilcoxon's exact interval.
 
-The time to verified success is what a dispatch took until the verifier said yes. One that failed, gave up, or was stopped has
-none: it takes *more* than its limit, however early it ended, so that giving up never looks fast. Pairs without a success in
-either arm have no ratio. Where one arm alone succeeded, `harness.stats.wins` compares.
+The time to verified success is what a dispatch took until the verifier said yes. One that failed, gave up, or was
+stopped has none: it takes *more* than its limit, however early it ended, so that giving up never looks fast. Pairs
+without a success in either arm have no ratio. Where one arm alone succeeded, `harness.stats.wins` compares.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def bounds_of(seen: Observation, metric: Metric) -> tuple[float, float] | str:
 
 
 class LogRatios(NamedTuple):
-    """Of pairs: their ratios, the tasks of those that ended in neither arm, and in words which have no ratio and why."""
+    """Of pairs: their ratios, the tasks of those that ended in neither arm, and which have no ratio and why."""
 
     ratios: tuple[LogRatio, ...]
     even: tuple[str, ...]
@@ -89,8 +89,8 @@ def compare_ratio(
 ) -> tuple[Estimate, tuple[Estimate, ...]]:
     """Treatment by baseline; the estimate that decides, and the one by ranks beside it. Failures count as their limit.
 
-    One task, or tasks that all give the same, have no spread for a t test: ranks then set the interval, of one task over its
-    pairs. They set none with fewer than 6 (at 95 %).
+    One task, or tasks that all give the same, have no spread for a t test: ranks then set the interval, of one task
+    over its pairs. They set none with fewer than 6 (at 95 %).
     """
     if not ratios:
         return _estimate(metric, "none", ratios, None, confidence, (*notes, "no pair has a ratio")), ()

@@ -19,6 +19,8 @@ def sentence(verdict: Verdict) -> str:
         words = f"cannot tell {arm} from {other}: {rests}; {_more(verdict)}"
     else:
         words = f"{arm} is {verdict.word} than {other}: {rests}"
+    if main.tasks == 1:
+        words += " (of this task alone)"
     return ". ".join([words, *(_guarded(each) for each in verdict.guards if each.state != "held")]) + "."
 
 

@@ -1,13 +1,13 @@
 """Stopping as soon as it is clear, without more false alarms: a test by signs that may be looked at after every pair.
 
-Each pair that is not a tie is won by the treatment or lost. If the arms do not differ, that is the toss of a fair coin, whatever
-was seen before. The e-value is what a gambler has who bets on it, with the bets mixed by a Beta distribution:
+Each pair that is not a tie is won by the treatment or lost. If the arms do not differ, that is the toss of a fair coin,
+whatever was seen before. The e-value is what a gambler has who bets on it, with the bets mixed by a Beta distribution:
 
     log E = ln B(won + a, lost + a) − ln B(a, a) + (won + lost) · ln 2
 
-Without a difference, E ever reaches 1/α in at most α of all experiments (Ville), so that one may stop there and at no other time,
-or go on. What it tests is «no difference in any pair of *these tasks*»: many repeats of few tasks can decide it, and say nothing of
-other tasks.
+Without a difference, E ever reaches 1/alpha in at most alpha of all experiments (Ville), so that one may stop there and
+at no other time, or go on. What it tests is «no difference in any pair of *these tasks*»: many repeats of few tasks can
+decide it, and say nothing of other tasks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 
 class Sequential(msgspec.Struct, frozen=True):
-    """The test as it stands. `stop` is true once the e-value has ever reached 1/α; `win_rate` and `ratio` hold at every look."""
+    """The test as it stands. `stop`: the e-value has once reached 1/alpha. Both intervals hold at every look."""
 
     won: int
     lost: int

@@ -1,8 +1,8 @@
 """How often an arm succeeds, and whether two arms differ in that: Wilson, Newcombe, McNemar, tasks as clusters.
 
-The difference of two arms has two intervals here: Student's over the tasks' mean differences, which knows that pairs of one
-task are alike and has no width where all tasks give the same; and Newcombe's from Wilson's, which always has a width and takes
-each pair for itself. The wider of the two counts on each side.
+The difference of two arms has two intervals here: Student's over the tasks' mean differences, which knows that pairs of
+one task are alike and has no width where all tasks give the same; and Newcombe's from Wilson's, which always has a
+width and takes each pair for itself. The wider of the two counts on each side.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ def wilson(hits: Floats, n: Floats, confidence: float) -> tuple[Floats, Floats]:
     return np.minimum(np.maximum(0.0, middle - half), rate), np.maximum(np.minimum(1.0, middle + half), rate)
 
 
-def newcombe(both: Floats, lost: Floats, won: Floats, neither: Floats, confidence: float) -> tuple[Floats, Floats]:
+def newcombe(cells: Floats, confidence: float) -> tuple[Floats, Floats]:
     """Newcombe's interval (his method 10) of the difference of two paired rates, second less first.
 
     Args:
-        both, lost, won, neither: how many pairs succeeded in both arms, the first alone, the second alone, none.
+        cells: along the last axis, how many pairs succeeded in both arms, the first alone, the second alone, none.
         confidence: for instance 0.95.
     """
+    both, lost, won, neither = (cells[..., place] for place in range(4))
     n = both + lost + won + neither
     first, second = both + lost, both + won
     (low_1, high_1), (low_2, high_2) = wilson(first, n, confidence), wilson(second, n, confidence)
@@ -79,7 +80,7 @@ def success_rate(observations: Iterable[Observation], arm: str, confidence: floa
 
 
 def mcnemar_p(lost: int, won: int) -> float:
-    """The exact two-sided p of McNemar's test; pairs in which the arms agree say nothing, and without others it is 1."""
+    """The exact two-sided p of McNemar's test, from the pairs in which one arm alone succeeded; 1 without any."""
     return float(stats.binomtest(won, lost + won).pvalue) if lost + won else 1.0
 
 
@@ -102,9 +103,8 @@ def compare_success(paired: Paired, metric: Metric, confidence: float = 0.95) ->
             notes=(*notes, "no pair was judged"),
         ), ()
     lost, won = outcomes.count((True, False)), outcomes.count((False, True))
-    both, neither = np.float64(outcomes.count((True, True))), np.float64(outcomes.count((False, False)))
-    bounds = newcombe(both, np.float64(lost), np.float64(won), neither, confidence)
-    low, high = float(bounds[0]), float(bounds[1])
+    cells = np.asarray([outcomes.count((True, True)), lost, won, outcomes.count((False, False))], dtype=np.float64)
+    low, high = (float(bound) for bound in newcombe(cells, confidence))
     units = units_of(tasks, [float(second) - float(first) for first, second in outcomes])
     by_task = student(units.values, confidence)
     exact = mcnemar_p(lost, won)

@@ -1,7 +1,7 @@
-"""Time to verified success as survival: the curve's median, its mean up to a limit, the log-rank test. Shown, never deciding.
+"""Time to verified success as survival: the median, the mean up to a limit, the log-rank test. Shown, never deciding.
 
-These do not pair the arms by task (the restricted mean does), so that the differences between tasks are noise to them. The paired
-comparison of `harness.stats.ratios` decides.
+These do not pair the arms by task (the restricted mean does), so that the differences between tasks are noise to them.
+The paired comparison of `harness.stats.ratios` decides.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The verdict on an experiment: better, worse, equivalent within a margin, or that it cannot be told.
 
-What decides was declared before the run: one primary metric with the margin inside which a difference does not matter, and guards,
-whose fall forbids a «better». A difference is called one if the interval leaves out «none», equivalence is two one-sided tests
-(the interval at 1 − 2α lies inside the margin), and it goes before: what lies wholly inside the margin does not matter, even if it is
-there. All else cannot be told, and is never called «no difference».
+What decides was declared before the run: one primary metric with the margin inside which a difference does not matter,
+and guards, whose fall forbids a «better». A difference is called one if the interval leaves out «none», equivalence is
+two one-sided tests (the interval at 1 − 2·alpha lies inside the margin), and it goes before: what lies wholly inside
+the margin does not matter, even if it is there. All else cannot be told, and is never called «no difference».
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.stats.families import holm
 from harness.stats.modes import Modes, find_modes
 from harness.stats.order_effects import second_by_first, trend
 from harness.stats.pairing import pair_up
-from harness.stats.power import detectable_effect, more_needed, power_of_effect
+from harness.stats.power import More, detectable_effect, more_needed, power_of_effect
 
 __all__ = [
     "SUCCESS", "TIME_TO_SUCCESS", "Declaration", "Guard", "GuardResult", "GuardState", "Verdict", "Word", "judge",
@@ -41,7 +41,7 @@ class Guard(msgspec.Struct, frozen=True):
 
 
 class Declaration(msgspec.Struct, frozen=True):
-    """What was said before the run. `comparisons` is how many treatments share the baseline: α is divided by it."""
+    """What was said before the run."""
 
     primary: Metric = TIME_TO_SUCCESS
     margin: float = 0.1
@@ -52,14 +52,15 @@ class Declaration(msgspec.Struct, frozen=True):
     """Shown without correction, and as that."""
     alpha: float = 0.05
     comparisons: int = 1
+    """How many treatments share the baseline: alpha is divided by it."""
 
 
 class GuardResult(msgspec.Struct, frozen=True):
-    """`held`: a fall beyond the margin is ruled out. `broken`: the estimate itself lies beyond. Between them: not shown."""
+    """`held`: that it falls beyond the margin is ruled out. `broken`: the estimate lies beyond. Else: not shown."""
 
     guard: Guard
     comparison: Comparison
-    """At 1 − 2α, as for a one-sided test."""
+    """At 1 − 2·alpha, as for a one-sided test."""
     state: GuardState
     ruled_out: bool
     """That the margin holds is ruled out: the whole interval lies beyond."""
@@ -74,7 +75,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     declaration: Declaration
     primary: Comparison
     equivalence: Interval | None
-    """The interval at 1 − 2α that lies inside the margin or does not; with failures that of the ratio cut off at the limit."""
+    """The interval at 1 − 2·alpha to judge equivalence by; with failures that of the ratio cut off at the limit."""
     guards: tuple[GuardResult, ...]
     declared: tuple[Comparison, ...]
     adjusted_p: dict[str, float | None]
@@ -85,7 +86,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     power: float | None
     """The chance, with the spread that was seen, to find an effect as large as the margin."""
     detectable: float | None
-    """The smallest effect that is found with 80 %: as a ratio below 1, or a difference."""
+    """The smallest effect that is found with 80 %: a ratio below 1, a difference, or net wins."""
     more_blocks: int | None
     more_tasks: int | None
     reasons: tuple[str, ...]
@@ -105,15 +106,17 @@ def judge(observations: Iterable[Observation], baseline: str, treatment: str, de
     narrow = (at_margin.cut_off or at_margin.main).interval
     guards = tuple(_guarded(seen, baseline, treatment, guard, alpha) for guard in declaration.guards)
     declared = tuple(compare(seen, baseline, treatment, each, 1 - alpha) for each in declaration.declared)
-    word, reasons = _word(primary, narrow, declaration.margin)
-    word, guarded = _with_guards(word, guards)
+    by_primary, reasons = _word(primary, narrow, declaration.margin)
+    decided = by_primary != "cannot tell"
+    word, guarded = _with_guards(by_primary, guards)
     main = primary.main
     counted = main.scale == "net wins"  # which know no margin
     room = 0.0 if counted else _margin(metric, declaration.margin)
     error = main.spread / math.sqrt(main.tasks) if main.spread and main.tasks > 1 else None
     smallest = None if error is None else detectable_effect(error, main.tasks, alpha)
-    effect = effect_of(main)
-    more = more_needed(main, effect, room, alpha) if effect is not None else None
+    if smallest is not None and counted and smallest > 1:
+        smallest = None
+    more = _more(primary, room, guards, decided, alpha) if word == "cannot tell" else More(None, None)
     pairs = pair_up(seen, baseline, treatment).pairs
     timed = metric if metric.kind in {"time to success", "ratio"} else None
     return Verdict(
@@ -131,8 +134,8 @@ def judge(observations: Iterable[Observation], baseline: str, treatment: str, de
         modes=find_modes(pairs, timed) if timed else None,
         power=None if error is None or counted else power_of_effect(room, error, main.tasks, alpha),
         detectable=smallest if smallest is None or main.scale != "ratio" else math.exp(-smallest),
-        more_blocks=more.blocks if more is not None and word == "cannot tell" else None,
-        more_tasks=more.tasks if more is not None and word == "cannot tell" else None,
+        more_blocks=more.blocks,
+        more_tasks=more.tasks,
         reasons=(*reasons, *guarded),
     )
 
@@ -164,6 +167,17 @@ def _with_guards(word: Word, guards: tuple[GuardResult, ...]) -> tuple[Word, tup
     if broken and word != "worse":
         return "cannot tell", reasons
     return word, reasons
+
+
+def _more(primary: Comparison, room: float, guards: tuple[GuardResult, ...], decided: bool, alpha: float) -> More:
+    """What would decide; if only a guard stands against it, what would show on which side of its margin it is."""
+    if not decided:
+        effect = effect_of(primary.main)
+        return More(None, None) if effect is None else more_needed(primary.main, effect, room, alpha)
+    against = next(each for each in guards if each.state == "broken")
+    main, margin = against.comparison.main, _margin(against.guard.metric, against.guard.margin)
+    effect = effect_of(main)
+    return More(None, None) if effect is None else more_needed(main, abs(effect) - margin, 0.0, alpha)
 
 
 def _guarded(seen: tuple[Observation, ...], baseline: str, treatment: str, guard: Guard, alpha: float) -> GuardResult:

@@ -1,12 +1,14 @@
 """Which arm was sooner, pair by pair, where not every dispatch has an end: won less lost, as a share of the pairs.
 
-A mean of times does not exist once some are only known to be longer than a limit, and a ratio of times that are cut off depends on
-where they are cut. Which of two was sooner is known whenever one of them succeeded: the one that did. A pair is won by the
-treatment, lost, or even (no success in either arm). Each task gives its pairs' mean of +1, −1 and 0, and Student's t over the tasks
-an interval; a score interval that takes each pair for itself stands in where the tasks show no spread, and the wider of the two
-counts on each side. Half of 1 + the figure is the chance that the treatment is sooner on a task like these.
+A mean of times does not exist once some are only known to be longer than a limit, and a ratio of times that are cut off
+depends on where they are cut. Which of two was sooner is known whenever one of them succeeded: the one that did. A pair
+is won by the treatment, lost, or even (no success in either arm). Each task gives its pairs' mean of +1, −1 and 0, and
+Student's t over the tasks an interval; a score interval that takes each pair for itself stands in where the tasks show
+no spread, and the wider of the two counts on each side. Half of 1 + the figure is the chance that the treatment is
+sooner on a task like these.
 
-Beside it: the ratio of times cut off at their limits, and of those pairs alone that succeeded in both arms, which is a selection.
+Beside it: the ratio of times cut off at their limits, and of those pairs alone that succeeded in both arms, which is a
+selection.
 """
 
 from __future__ import annotations
@@ -35,11 +37,14 @@ def outcome(ratio: LogRatio, metric: Metric) -> int:
     return -above if metric.better == "lower" else above
 
 
-def share_interval(won: Floats, lost: Floats, n: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Of won less lost as a share of n: Wilson's intervals of both, put together with their correlation.
+def share_interval(counts: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Of won less lost as a share of all: Wilson's intervals of both, put together with their correlation.
+
+    `counts` are, along the last axis, pairs won, lost, and all.
 
     Without even pairs it is twice Wilson's interval of the share won, less 1.
     """
+    won, lost, n = (counts[..., place] for place in range(3))
     (low_won, high_won), (low_lost, high_lost) = wilson(won, n, confidence), wilson(lost, n, confidence)
     up, down = won / n, lost / n
     room = (1 - up) * (1 - down)
@@ -59,7 +64,7 @@ def compare_wins(
     confidence: float = 0.95,
     notes: tuple[str, ...] = (),
 ) -> tuple[Estimate, tuple[Estimate, ...]]:
-    """Won less lost, above 0 where the treatment was better; and beside it the ratios, the one cut off at the limit first.
+    """Won less lost, above 0 where the treatment was better; beside it the ratios, first the one that is cut off.
 
     Args:
         ratios: of the pairs with an end in one arm at least.
@@ -71,8 +76,8 @@ def compare_wins(
     outcomes = [*(outcome(ratio, metric) for ratio in ratios), *(0 for _ in even)]
     units = units_of([*(ratio.task for ratio in ratios), *even], [float(each) for each in outcomes])
     won, lost, n = outcomes.count(1), outcomes.count(-1), len(outcomes)
-    bounds = share_interval(np.float64(won), np.float64(lost), np.float64(n), confidence)
-    low, high = float(bounds[0]), float(bounds[1])
+    counts = np.asarray([won, lost, n], dtype=np.float64)
+    low, high = (float(bound) for bound in share_interval(counts, confidence))
     by_task = student(units.values, confidence)
     told = not np.isnan(by_task.low)
     by_signs = float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
@@ -91,7 +96,10 @@ def compare_wins(
         tasks=len(units.values),
         spread=units.spread,
         within=units.within,
-        notes=(*notes, f"{won} won, {lost} lost, {n - won - lost} even: not every dispatch has an end, so pairs are counted"),
+        notes=(
+            *notes,
+            f"{won} won, {lost} lost, {n - won - lost} even: not every dispatch has an end, so pairs are counted",
+        ),
     )
     cut_off, _ = compare_ratio(ratios, metric, confidence)
     whole, _ = compare_ratio([ratio for ratio in ratios if ratio.whole], metric, confidence)

@@ -36,6 +36,8 @@ __all__ = ["MAX_CHANGES", "changes"]
 MAX_CHANGES: Final = 64
 SEARCHED: Final = 256
 TELLING_CHARS: Final = 40
+MERGED_TOKENS: Final = 2
+"""The last tokens of a prompt may be others once a reply stands behind them."""
 SLACK_CHARS: Final = 2
 """Where equal characters stand at the edge of a change, a difference may begin so much earlier or later."""
 
@@ -96,7 +98,7 @@ def _unseen_reply(previous: Step, step: Step, gaps: Sequence[Gap]) -> Gap | None
     lcp, prev = step.record.verdict.lcp_tokens, step.record.verdict.prev_tokens
     if previous.rendered is None or lcp is None or prev is None:
         return None
-    known = len(previous.rendered.sequence)
+    known = len(previous.rendered.sequence) - MERGED_TOKENS
     if any(gap.old_start < known for gap in gaps) or not known <= lcp < prev:
         return None
     return Gap(lcp, prev, lcp, prev)

@@ -210,6 +210,7 @@ LOOKS = assistant("I look.", call("read", '{"path": "a.py"}'))
     ("said", "sent", "code"),
     [
         ({"content": "I look.", "tool_call": 'read{"path":"a.py"}'}, LOOKS, "P8"),
+        ({"tool_call": 'read{"path":"a.py"}'}, assistant("", call("read", '{"path": "a.py"}')), "P8"),
         ({"content": "I look.", "tool_call": 'read{"path": "a.py"}'}, LOOKS, "P8"),
         ({"reasoning": THOUGHT, "content": ANSWER}, assistant(ANSWER), "P9"),
         ({"content": ANSWER}, assistant(ANSWER), "P10"),
