@@ -63,8 +63,8 @@ class GuardRow(msgspec.Struct, frozen=True):
 
 
 class PartRow(msgspec.Struct, frozen=True):
-    """A part of the time of a dispatch, mean over tasks. `lost` is prefill that a cause took (`code`), `prefill` the
-    rest of it: new text. `whole` is their sum.
+    """A part of the time of a dispatch, mean over tasks. `lost` is prefill that a cause took (`code`; `P1+P4`: several
+    together, in dispatches too short to price each), `prefill` the rest of it: new text. `whole` is the sum of all.
     """
 
     part: str

@@ -59,7 +59,8 @@ def run_ab(asked: AbAsked) -> None:
         KeyboardInterrupt: likewise after Ctrl-C.
     """
     plan = read_experiment(find_experiment(asked.runs, asked.resume)).experiment.plan if asked.resume else _plan(asked)
-    _say_plan(asked, plan)
+    if not asked.resume or asked.plan_only:
+        _say_plan(asked, plan)
     if asked.plan_only:
         return
     path = find_experiment(asked.runs, asked.resume) if asked.resume else _create(asked, plan)

@@ -38,8 +38,9 @@ from harness.tasks.base import Task
 from profiler.anchor import measure_anchor
 from profiler.dispatch_records import DispatchRecord, DispatchStarted
 from profiler.dispatch_store import read_dispatches
-from profiler.guards import drift
-from profiler.records import AnchorSample
+from profiler.guards import drift, judge
+from profiler.record_lines import read_lines
+from profiler.records import AnchorSample, GuardSample
 
 __all__ = ["Stand", "arm_order", "arm_target"]
 
@@ -147,6 +148,7 @@ class Stand:
             record = stored
         if plan.cache == "cold":
             self._look_at_the_anchor(opened, cells, number)
+        _tell_of_disturbance(opened, record)
         if record.exit_status == "infra_fault":
             self._close()
         return record
@@ -226,21 +228,27 @@ class Stand:
         if not _measurable(opened.engine):
             return
         key, pauses = opened.info.target, 0
-        while True:
-            for _ in range(AT_ONCE):
-                sample = self._anchor(opened, keep=True)
-                found = drift((self._first_anchor.setdefault(key, sample), sample))
-                if not found:
-                    self._patient = True
-                    return
+        while (text := self._drifted(opened, key)) is not None:
             if not self._patient or pauses == self._plan.pauses:
-                break
+                # What did not settle now is not waited for again and again: only once it has been as before.
+                self._patient = False
+                cells.doubt(CellDoubt(number, text, pauses))
+                return
             pauses += 1
-            print(f"dyno: {found[0].text}; waiting {self._plan.pause_s:.0f} s", file=sys.stderr, flush=True)
+            print(f"dyno: {text}; waiting {self._plan.pause_s:.0f} s", file=sys.stderr, flush=True)
             self._sleep(self._plan.pause_s)
-        # What did not settle now is not waited for again and again: only once it has been as before.
-        self._patient = False
-        cells.doubt(CellDoubt(number, found[0].text, pauses))
+        self._patient = True
+
+    def _drifted(self, opened: OpenedSite, key: str) -> str | None:
+        """What has drifted since the first anchor of this target, in words, if several in a row say so."""
+        text = None
+        for _ in range(AT_ONCE):
+            sample = self._anchor(opened, keep=True)
+            found = drift((self._first_anchor.setdefault(key, sample), sample))
+            if not found:
+                return None
+            text = found[0].text
+        return text
 
     def _anchor(self, opened: OpenedSite, *, keep: bool) -> AnchorSample:
         engine = opened.engine
@@ -250,6 +258,17 @@ class Stand:
         if keep:
             opened.site.writer.anchor(sample)
         return sample
+
+
+def _tell_of_disturbance(opened: OpenedSite, record: DispatchRecord) -> None:
+    """What else the machine did during a dispatch, as soon as it is over: it may be something that can be stopped."""
+    if not _measurable(opened.engine):
+        return
+    samples, _ = read_lines(opened.path / "guards.jsonl", GuardSample)
+    ended_ns = opened.site.clock()
+    found = judge(samples, (ended_ns - record.totals.wall_ns, ended_ns))
+    for guard in [guard for guard in found if guard.severity == "doubtful"][:1]:
+        print(f"dyno: {record.dispatch_id} was disturbed: {guard.text}", file=sys.stderr, flush=True)
 
 
 def _measurable(engine: Engine | None) -> bool:

@@ -7,7 +7,7 @@ with the same target, none may.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -77,6 +77,7 @@ def _beside(prefix: str, left: dict[str, Any], right: dict[str, Any]) -> Iterato
     for key in [*left, *(key for key in right if key not in left)]:
         one, other = left.get(key), right.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
-            yield from _beside(f"{prefix}{key}.", one, other)
+            inner = cast("dict[str, Any]", one), cast("dict[str, Any]", other)
+            yield from _beside(f"{prefix}{key}.", *inner)
         elif one != other:
             yield f"{prefix}{key}", one, other

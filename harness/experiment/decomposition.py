@@ -33,7 +33,7 @@ def parts_of(totals: Totals) -> dict[str, float]:
         engine = 0.0 if totals.engine_ns is None else totals.engine_ns / 1e9
         return {"engine": engine, "tools": tools, "rest": wall - engine - tools}
     prefill, decode = totals.prefill_ns / 1e9, totals.decode_ns / 1e9
-    lost = {f"lost {code}": value for code, value in totals.lost_by_cause_s.items() if value is not None}
+    lost = {f"lost {code}": value for code, value in _lost_s(totals).items()}
     return {
         **lost,
         "prefill": prefill - sum(lost.values()),
@@ -41,6 +41,15 @@ def parts_of(totals: Totals) -> dict[str, float]:
         "tools": tools,
         "rest": wall - prefill - decode - tools,
     }
+
+
+def _lost_s(totals: Totals) -> dict[str, float]:
+    """Seconds by cause. Too short a dispatch tells no price of a token: its causes then share what was lost in all."""
+    causes = totals.lost_by_cause_s
+    priced = {code: value for code, value in causes.items() if value is not None}
+    if priced or not causes or totals.lost_ns is None:
+        return priced
+    return {"+".join(sorted(causes)): totals.lost_ns / 1e9}
 
 
 def decomposed(done: Sequence[Done], baseline: str, treatment: str) -> tuple[PartRow, ...]:
@@ -74,7 +83,7 @@ def _row(name: str, places: Sequence[tuple[int, str]], first: _Half, second: _Ha
     return PartRow(
         part=part,
         code=code or None,
-        title=kind_of(code).title if code else None,
+        title="; ".join(kind_of(one).title for one in code.split("+")) if code else None,
         baseline_s=float(units_of(tasks, before).values.mean()),
         treatment_s=float(units_of(tasks, after).values.mean()),
         difference_s=float(located.value),

@@ -82,9 +82,9 @@ def checked(plan: Plan) -> Plan:
                 scope = arm.setting.task.scope
                 skill_text(arm.setting.skills, task.pack)
                 instruction(task, scope)
-                scripted = next((one for one in AGENTS if one == arm.agent), None)
-                if scripted is not None:
-                    trajectory(task, scripted, scope)
+                for scripted in AGENTS:
+                    if scripted == arm.agent:
+                        trajectory(task, scripted, scope)
     return plan
 
 

@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 MOST_ENUMERATED: Final = 12
 """Signs of so many values are flipped in every way (4096 of them); more are left to the t test."""
 
+_ROUNDING: Final = 1e-12
+"""Logarithms and differences that are closer are equal."""
+
 
 class Located(NamedTuple):
     """Estimate, the two bounds, and the two-sided p of «the middle is zero»; one of each per sample."""
@@ -35,14 +38,15 @@ class Located(NamedTuple):
 def student(values: Floats, confidence: float) -> Located:
     """The mean, with the interval and the test of Student's t.
 
-    Values that are all the same leave no spread to tell an interval by: bounds and p are then NaN, as with one value.
+    Values that are all the same, but for rounding, leave no spread to tell an interval by: bounds and p are then NaN,
+    as with one value.
     """
     n: int = values.shape[-1]
     mean = values.mean(axis=-1)
     if n < 2:
         unknown = np.full_like(mean, np.nan)
         return Located(mean, unknown, unknown, unknown)
-    same = np.ptp(values, axis=-1) == 0
+    same = np.ptp(values, axis=-1) <= _ROUNDING * np.maximum(1.0, np.abs(values).max(axis=-1))
     error = np.where(same, np.nan, values.std(axis=-1, ddof=1) / np.sqrt(n))
     half = error * float(stats.t.ppf((1 + confidence) / 2, n - 1))
     p = 2 * np.asarray(stats.t.sf(np.abs(mean / error), n - 1), dtype=np.float64)
@@ -50,7 +54,7 @@ def student(values: Floats, confidence: float) -> Located:
 
 
 def signed_rank(values: Floats, confidence: float) -> Located:
-    """The Hodges–Lehmann estimate with Wilcoxon's exact interval and test, from the averages of all pairs of values.
+    """The Hodges–Lehmann estimate with Wilcoxon's exact interval and test, from the averages of all pairs.
 
     Ties make the test stricter, never looser.
     """
@@ -61,7 +65,7 @@ def signed_rank(values: Floats, confidence: float) -> Located:
     low = averages[..., left_out] if left_out >= 0 else -infinite
     high = averages[..., size - 1 - left_out] if left_out >= 0 else infinite
     tail = _tail(n)
-    p = 2 * np.minimum(tail[(averages > 0).sum(axis=-1)], tail[(averages < 0).sum(axis=-1)])
+    p = 2 * np.minimum(tail[(averages > _ROUNDING).sum(axis=-1)], tail[(averages < -_ROUNDING).sum(axis=-1)])
     middle = (averages[..., (size - 1) // 2] + averages[..., size // 2]) / 2
     return Located(middle, low, high, np.minimum(1.0, p))
 
@@ -81,7 +85,7 @@ def sign_flip_p(values: Floats) -> Floats:
     signs = np.asarray(halves, dtype=np.float64)
     sums = np.abs(values @ signs.T)
     seen = np.abs(values.sum(axis=-1, keepdims=True))
-    rounding = 1e-12 * np.abs(values).sum(axis=-1, keepdims=True)
+    rounding = _ROUNDING * np.abs(values).sum(axis=-1, keepdims=True)
     return np.asarray((sums >= seen - rounding).mean(axis=-1), dtype=np.float64)
 
 

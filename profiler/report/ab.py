@@ -94,7 +94,7 @@ def _why(document: AbDocument, row: ComparisonRow) -> list[RenderableType]:
         lines.append(_parts(row.parts))
         pairs, tasks = row.parts[0].pairs, row.parts[0].tasks
         lines.append(Text(f"seconds a dispatch, mean over {tasks} tasks ({pairs} pairs); intervals of 95 %", "dim"))
-    lines.append(_metrics(row))
+    lines.append(_metrics(row, floor=document.kind == "aa"))
     lines += [Text(f"order: {one.method}: {one.text}", "dim") for one in row.order]
     if row.modes:
         slow = "; ".join(f"{mode.arm} {mode.slow} of {mode.dispatches}" for mode in row.modes)
@@ -135,17 +135,26 @@ def _signed(value: float | None) -> str:
     return f"−{seconds(-value)}" if value < 0 else f"+{seconds(value)}" if value > 0 else seconds(0)
 
 
-def _metrics(row: ComparisonRow) -> Table:
+def _metrics(row: ComparisonRow, *, floor: bool) -> Table:
+    """The metrics; of an arm against itself, what each would show at all instead of what it was declared for."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for head in ("metric", "treatment", "interval", "p", "pairs", "tasks", ""):
         table.add_column(head, justify="left" if head in ("metric", "") else "right", no_wrap=head != "")
-    table.add_row(*_metric_cells(row.primary), "primary", style="bold")
+    table.add_row(*_metric_cells(row.primary), _found(row.primary) if floor else "primary", style="bold")
     for guard in row.guards:
-        table.add_row(*_metric_cells(guard.metric), f"guard of {guard.margin:g}: {guard.state}")
+        declared = f"guard of {guard.margin:g}: {guard.state}"
+        table.add_row(*_metric_cells(guard.metric), _found(guard.metric) if floor else declared)
     for metric in row.metrics:
         if metric.low is not None or metric.high is not None:
-            table.add_row(*_metric_cells(metric), "exploratory", style="dim")
+            table.add_row(*_metric_cells(metric), _found(metric) if floor else "exploratory", style="dim")
     return table
+
+
+def _found(row: MetricRow) -> str:
+    """The smallest change that shows in four of five experiments of this size."""
+    if row.detectable is None:
+        return ""
+    return f"shows from {_figure(row, row.detectable)} on"
 
 
 def _metric_cells(row: MetricRow) -> list[str]:
@@ -170,7 +179,8 @@ def _p(value: float | None) -> str:
 def _points(document: AbDocument) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for head in ("", "block", "arm", "task", "ended", "score", "took", "prefill", "turns"):
-        table.add_column(head, justify="left" if head in ("arm", "task", "ended") else "right")
+        words = head in ("arm", "task", "ended")
+        table.add_column(head, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     for point in document.points:
         table.add_row(*_point(point))
     return table
@@ -203,7 +213,8 @@ def _doubts(document: AbDocument) -> list[str]:
 
 
 def _where(document: AbDocument) -> str:
-    what = f"{len(document.tasks)} tasks × {document.blocks} blocks × {len(document.arms)} arms"
+    blocks = f"{document.blocks} block{'s' if document.blocks > 1 else ''}"
+    what = f"{len(document.tasks)} tasks × {blocks} × {len(document.arms)} arms"
     lines = [f"{document.fidelity} · cache {document.cache} · {what} · order by seed {document.seed}"]
     lines += document.engines
     if document.status == "partial":

@@ -90,8 +90,10 @@ def _time(document: DispatchDocument) -> Table:
     """Where the wall time went; prefill and decode by the engine's own times."""
     totals = document.totals
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
-    for head in ("where the time went", "", "of all", ""):
-        table.add_column(head, justify="right" if head in ("", "of all") else "left", no_wrap=head != "")
+    table.add_column("where the time went", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("of all", justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
     lost = f"{seconds(_s(totals.lost_ns))} of it again, for {count(totals.lost_tokens)} tokens that a cache had held"
     rows = [
         ("prefill", totals.prefill_ns, f"{count(totals.evaluated_tokens)} tokens; {lost}" if totals.requests else ""),

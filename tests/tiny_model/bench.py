@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from harness.tasks.base import Call
 from harness.tasks.toolbench.catalogue import SCHEMAS
 from harness.tasks.toolbench.generator import question_of
@@ -40,7 +42,13 @@ def dispatch(server: Server, question: Question, system: str = "") -> tuple[floa
     messages.append({"role": "user", "content": question.instruction})
     rows: list[dict[str, Any]] = []
     for _ in range(TURNS):
-        reply = server.chat(messages, [SCHEMAS[name] for name in question.tools])
+        try:
+            reply = server.chat(messages, [SCHEMAS[name] for name in question.tools])
+        except httpx.HTTPStatusError as error:
+            # What the server cannot take apart is the model's fault, and the end; anything else is not.
+            if "parse" not in error.response.text:
+                raise
+            break
         messages.append(reply)
         made = called(reply)
         if not made:

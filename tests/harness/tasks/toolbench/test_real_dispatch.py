@@ -26,7 +26,7 @@ from tests.profiler.test_store import run_info
 pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).parents[4]
-EASY = [f"toolbench/{kind}-{number}" for kind in ("select", "arguments", "chain2") for number in (1, 2, 3, 4)]
+EASY = [f"toolbench/{kind}-{number}" for kind in ("select", "arguments", "chain2") for number in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -68,5 +68,10 @@ def test_it_works_in_several_turns_and_submits(records: dict[str, DispatchRecord
     assert records["toolbench/chain4-1"].totals.turns >= 5
 
 
-def test_the_prompt_only_grows_so_nothing_is_lost(records: dict[str, DispatchRecord]) -> None:
-    assert all(record.totals.lost_tokens == 0 for record in records.values())
+def test_later_turns_are_served_from_the_cache(records: dict[str, DispatchRecord]) -> None:
+    for record in records.values():
+        totals = record.totals
+        assert totals.cached_tokens is not None
+        assert totals.evaluated_tokens is not None
+        assert totals.cached_tokens + totals.evaluated_tokens == totals.prompt_tokens
+        assert totals.cached_tokens > 0.4 * totals.prompt_tokens

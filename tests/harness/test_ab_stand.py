@@ -1,0 +1,178 @@
+"""Experiments on a simulated engine: what each dispatch finds, and what a kill in the middle loses (nothing)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.cli.ab_stand import Stand
+from harness.experiment.blocks import cells_of
+from harness.experiment.document import document_of
+from harness.experiment.plan import CacheState, Plan, PlanError
+from harness.experiment.plan_words import arm_of_word, tasks_of_words
+from harness.experiment.running import Progress, go_through, still_to_do
+from harness.experiment.store import Experiment, create, find_experiment, read_experiment
+from profiler.ab_document import AbDocument
+from profiler.dispatch_store import read_dispatches
+from profiler.run_files import StoreError
+from profiler.store import read_run
+from tests.harness.tasks.bare_sandbox import BareSandbox
+from tests.profiler.dispatches import CONFINED
+
+HOSTILE = "plain,prompt.volatile=counter"
+TASKS = ["toolbench/chain2-1", "toolbench/chain2-2", "toolbench/select-1"]
+
+
+def made(tmp_path: Path, cache: CacheState = "warm-within", target: str | None = "scripted:", **further: Any) -> Path:
+    arms = tuple(arm_of_word(word, target, "oracle") for word in ("plain", HOSTILE))
+    fidelity = "rehearse" if target else "dispatch"
+    fields = {"blocks": 2, "cache": cache, "fidelity": fidelity, **further}
+    plan = Plan(title="two", arms=arms, tasks=tasks_of_words(TASKS, 0), **fields)
+    return create(tmp_path, Experiment("an-experiment", "ab", 0, plan))
+
+
+class Killed(BaseException):
+    """As much of a kill as one process can do to itself."""
+
+
+def go_on(path: Path, *, stop_after: int | None = None) -> None:
+    stored = read_experiment(path)
+    cells = cells_of(stored.experiment.plan)
+    seen = 0
+
+    def tell(_: Progress) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == stop_after:
+            raise Killed
+
+    with Stand(stored, BareSandbox(), CONFINED) as stand:
+        todo = still_to_do(cells, stored.done)
+        stand.warm_up(todo[0].cell)
+        go_through(todo, stand.perform, of=len(cells), on_done=tell)
+
+
+def figures(document: AbDocument) -> object:
+    """A document without the names of runs, which differ, and without what the machine did meanwhile."""
+    points = [msgspec.structs.replace(point, run="", dispatch_id="", doubts=()) for point in document.points]
+    kept = [(point.order, point.arm, point.task, point.success, point.time_s, point.measures) for point in points]
+    return document.arms, document.comparisons, sorted(kept, key=lambda one: one[0])
+
+
+def test_killed_in_the_middle_and_resumed_gives_the_same_and_repeats_nothing(tmp_path: Path) -> None:
+    whole = made(tmp_path / "whole")
+    go_on(whole)
+    broken = made(tmp_path / "broken")
+    for stop_after in (4, 3):
+        with pytest.raises(Killed):
+            go_on(broken, stop_after=stop_after)
+        assert document_of(read_experiment(broken)).status == "partial"
+    go_on(broken)
+    once, again = document_of(read_experiment(whole)), document_of(read_experiment(broken))
+    assert (once.status, once.done) == ("complete", 12)
+    assert figures(once) == figures(again)
+    done = read_experiment(broken).done
+    assert Counter(one.begun.order for one in done if not one.begun.warm_up) == {order: 1 for order in range(12)}
+    assert sum(one.begun.warm_up for one in done) == 3
+
+
+def test_a_dispatch_that_was_killed_before_its_end_is_done_again(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    go_on(path)
+    (load,) = (folder for folder in path.iterdir() if folder.is_dir())
+    lines = (load / "dispatches.jsonl").read_bytes().splitlines(keepends=True)
+    (load / "dispatches.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
+    stored = read_experiment(path)
+    assert len(still_to_do(cells_of(stored.experiment.plan), stored.done)) == 1
+    assert any("killed before its end" in note for note in document_of(stored).notes)
+    go_on(path)
+    document = document_of(read_experiment(path))
+    assert (document.status, document.done, len(document.points)) == ("complete", 12, 12)
+
+
+def test_every_dispatch_starts_with_an_empty_cache_and_is_warm_within(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    go_on(path)
+    run = read_run(path / "001")
+    first = {record.session: record for record in reversed(run.requests)}
+    assert {record.evidence.cached_tokens for record in first.values()} == {0}
+    assert any(record.evidence.cached_tokens for record in run.requests)
+    assert len({record.request_id for record in run.requests}) == len(run.requests)
+
+
+def test_a_carried_cache_is_empty_only_at_the_start_of_a_stretch(tmp_path: Path) -> None:
+    path = made(tmp_path, "carry")
+    go_on(path)
+    run = read_run(path / "001")
+    dispatches, _ = read_dispatches(path / "001")
+    first = {record.session: record for record in reversed(run.requests)}
+    fresh = {f"{one.begun.number:04d}": one.begun.fresh for one in read_experiment(path).done if not one.begun.warm_up}
+    assert sum(fresh.values()) == 4
+    plain = [one.started for one in dispatches if one.started.setting == "plain"][1:]
+    for started in plain:
+        cached = first[started.dispatch_id].evidence.cached_tokens
+        assert (cached == 0) == fresh[started.dispatch_id[:4]]
+
+
+def test_cold_is_an_engine_of_its_own_for_each_dispatch(tmp_path: Path) -> None:
+    path = made(tmp_path, "cold", blocks=1)
+    go_on(path)
+    assert len(read_experiment(path).loads) == 1 + 6
+
+
+def test_the_verdict_and_its_causes_are_what_the_lever_does(tmp_path: Path) -> None:
+    path = made(tmp_path, target="scripted:?prefill_ns_per_token=10000000")
+    go_on(path)
+    (row,) = document_of(read_experiment(path)).comparisons
+    whole, *parts = row.parts
+    assert whole.difference_s > 0
+    assert (parts[0].part, parts[0].code) == ("lost", "P1")
+    assert sum(part.difference_s for part in parts) == pytest.approx(whole.difference_s)
+    by_name = {metric.metric: metric for metric in row.metrics}
+    assert by_name["turns"].value in (None, 1.0)
+
+
+def test_scripted_agents_alone_need_no_engine(tmp_path: Path) -> None:
+    path = made(tmp_path, target=None, blocks=1)
+    go_on(path)
+    document = document_of(read_experiment(path))
+    assert [arm.passed for arm in document.arms] == [3, 3]
+
+
+def test_a_task_that_has_changed_since_is_refused(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    stored = read_experiment(path)
+    plan = stored.experiment.plan
+    wrong = msgspec.structs.replace(plan, tasks=tuple(msgspec.structs.replace(t, sha256="1" * 64) for t in plan.tasks))
+    changed = msgspec.structs.replace(stored, experiment=msgspec.structs.replace(stored.experiment, plan=wrong))
+    with (
+        pytest.raises(PlanError, match="is not what it was when the experiment was planned"),
+        Stand(changed, BareSandbox(), CONFINED) as stand,
+    ):
+        stand.warm_up(cells_of(wrong)[0])
+
+
+def test_a_changed_sandbox_is_refused_when_it_is_resumed(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    with pytest.raises(Killed):
+        go_on(path, stop_after=1)
+    stored = read_experiment(path)
+    other = msgspec.structs.replace(CONFINED, network_closed=False)
+    with (
+        pytest.raises(PlanError, match=r"sandbox\.network_closed is True and False"),
+        Stand(stored, BareSandbox(), other) as stand,
+    ):
+        stand.perform(cells_of(stored.experiment.plan)[1], 1)
+
+
+def test_an_experiment_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    assert find_experiment(tmp_path, "an-ex") == find_experiment(tmp_path, "latest") == path
+    with pytest.raises(PlanError, match="no experiment 'b'"):
+        find_experiment(tmp_path, "b")
+    with pytest.raises(StoreError, match="no experiment in"):
+        read_experiment(tmp_path)

@@ -1,0 +1,115 @@
+"""The report of an experiment: the verdict first, no figure without its interval, and the document's schema."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import jsonschema
+import msgspec
+
+from harness.experiment.blocks import cells_of
+from harness.experiment.document import document_of
+from harness.experiment.plan import Plan
+from harness.experiment.store import CellDoubt, Done, Experiment, StoredExperiment
+from profiler.ab_document import AbDocument
+from profiler.report.ab import print_ab
+from tests.harness.experiment.plans import done, plan, record
+from tests.schema_file import DOCS, check_schema_file
+
+
+def jitter(order: int) -> float:
+    """A few percent that no arm can be blamed for, the same every time."""
+    return 1 + 0.01 * ((order * 7919) % 13 - 6) / 6
+
+
+def stored(made: Plan, faster: float, kind: str = "ab", results: list[Done] | None = None) -> StoredExperiment:
+    cells = cells_of(made)
+    seconds = {"A": 10.0, "B": 10.0 * faster}
+    if results is None:
+        results = [done(cell, record(seconds[cell.arm] * jitter(cell.order))) for cell in cells]
+    experiment = Experiment("x-1", kind, 0, made)  # type: ignore[arg-type]
+    return StoredExperiment(Path("runs/x-1"), experiment, tuple(one.begun for one in results), tuple(results), {})
+
+
+def shown(document: AbDocument) -> str:
+    out = io.StringIO()
+    print_ab(document, json_output=False, out=out)
+    return out.getvalue()
+
+
+def test_what_is_a_third_faster_is_better_and_that_comes_first() -> None:
+    document = document_of(stored(plan(blocks=2), 0.66))
+    (row,) = document.comparisons
+    assert row.word == "better"
+    assert row.primary.value is not None
+    assert abs(row.primary.value - 0.66) < 0.02
+    lines = shown(document).strip().splitlines()
+    assert lines[0].startswith("BETTER  B is better than A")
+    assert "why: B against A" in shown(document)
+    assert len(document.points) == 24
+
+
+def test_the_same_times_are_equivalent_within_the_margin() -> None:
+    document = document_of(stored(plan(blocks=2), 1.0))
+    assert document.comparisons[0].word == "equivalent"
+    assert "within 5 %" in document.comparisons[0].sentence
+
+
+def test_too_little_cannot_be_told() -> None:
+    made = plan(tasks=2, blocks=1)
+    seconds = {("A", "t1"): 10.0, ("B", "t1"): 11.0, ("A", "t2"): 12.0, ("B", "t2"): 9.0}
+    results = [done(cell, record(seconds[cell.arm, cell.task])) for cell in cells_of(made)]
+    document = document_of(stored(made, 1.0, results=results))
+    assert document.comparisons[0].word == "cannot tell"
+    assert shown(document).strip().startswith("CANNOT TELL")
+
+
+def test_an_arm_against_itself_shows_the_floor() -> None:
+    text = shown(document_of(stored(plan(blocks=2), 1.0, "aa")))
+    assert text.strip().startswith("NOISE  the same arm twice")
+    assert "BETTER" not in text
+
+
+def test_what_was_disturbed_is_marked_with_the_reason_and_a_fault_is_counted() -> None:
+    made = plan(blocks=2)
+    cells = cells_of(made)
+    results = [done(cell, record(10.0 * jitter(cell.order))) for cell in cells]
+    results[0] = msgspec.structs.replace(results[0], doubts=(CellDoubt(1, "the anchor's decode fell", 3),))
+    results.append(done(cells[1], record(exit_status="infra_fault", verified="not_run")))
+    document = document_of(stored(made, 1.0, results=results))
+    assert sum(arm.faults for arm in document.arms) == 1
+    assert sum(arm.outcomes for arm in document.arms) == 24
+    text = shown(document)
+    assert "1 of 25 dispatches were disturbed" in text
+    assert "the anchor's decode fell" in text
+    assert "infra_fault: does not count" in text
+
+
+def test_an_experiment_that_was_cut_off_says_how_it_goes_on() -> None:
+    made = plan(blocks=2)
+    results = [done(cell, record()) for cell in cells_of(made)[:5]]
+    text = shown(document_of(stored(made, 1.0, results=results)))
+    assert "[5 of 24 dispatches are done: dyno ab --resume x-1 goes on]" in text
+
+
+def test_nothing_at_all_can_be_shown_too() -> None:
+    document = document_of(stored(plan(), 1.0, results=[]))
+    assert document.comparisons[0].word == "cannot tell"
+    assert shown(document)
+
+
+def test_the_document_is_what_its_schema_says() -> None:
+    out = io.StringIO()
+    print_ab(document_of(stored(plan(3, blocks=2), 0.7, results=three_arms())), json_output=True, out=out)
+    jsonschema.validate(json.loads(out.getvalue()), json.loads((DOCS / "ab.schema.json").read_text()))
+
+
+def three_arms() -> list[Done]:
+    seconds = {"A": 10.0, "B": 7.0, "C": 13.0}
+    return [done(cell, record(seconds[cell.arm] * jitter(cell.order))) for cell in cells_of(plan(3, blocks=2))]
+
+
+def test_the_schema_file_is_current() -> None:
+    check_schema_file("ab", AbDocument)
