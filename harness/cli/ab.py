@@ -40,7 +40,15 @@ _Primary = Annotated[
 ]
 _Margin = Annotated[
     float | None,
-    typer.Option(help="Times within this ratio count as equivalent (default: 0.05).", show_default=False),
+    typer.Option(
+        min=0.001, max=0.999, help="Times within this ratio count as equivalent (default: 0.05).", show_default=False
+    ),
+]
+_Pauses = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="How often a machine that has drifted is left alone for 20 s (default: 3).", show_default=False
+    ),
 ]
 _Resume = Annotated[
     str | None,
@@ -72,6 +80,7 @@ def ab(
     cache: _Cache = None,
     primary: _Primary = None,
     margin: _Margin = None,
+    pauses: _Pauses = None,
     resume: _Resume = None,
     plan: _PlanOnly = False,
     no_sandbox: _NoSandbox = False,
@@ -100,6 +109,7 @@ def ab(
             cache=cache,
             primary=primary,
             margin=margin,
+            pauses=pauses,
             resume=resume,
             plan_only=plan,
             no_sandbox=no_sandbox,
@@ -122,6 +132,7 @@ def aa(
     cache: _Cache = None,
     primary: _Primary = None,
     margin: _Margin = None,
+    pauses: _Pauses = None,
     resume: _Resume = None,
     plan: _PlanOnly = False,
     no_sandbox: _NoSandbox = False,
@@ -147,6 +158,7 @@ def aa(
             cache=cache,
             primary=primary,
             margin=margin,
+            pauses=pauses,
             resume=resume,
             plan_only=plan,
             no_sandbox=no_sandbox,

@@ -17,6 +17,7 @@ from harness.experiment.outlook import earlier_s
 from harness.experiment.plan import FEWEST_TASKS, CacheState, ExperimentFidelity, Plan, PlanError
 from harness.experiment.plan_files import is_plan, read_plan
 from harness.experiment.plan_words import arm_of_word, checked, tasks_of_words
+from harness.experiment.pricing import lost_seconds
 from harness.experiment.running import ATTEMPTS, Progress, go_through, is_fault, still_to_do
 from harness.experiment.store import Experiment, create, find_experiment, read_experiment
 from harness.sandbox.choice import choose
@@ -25,6 +26,9 @@ from profiler.report.figures import seconds
 from profiler.run_names import new_run_id
 
 __all__ = ["AbAsked", "run_ab"]
+
+_OF_A_PLAN = ("blocks", "seed", "cache", "primary", "margin", "pauses")
+"""What may be typed and is a field of a plan as it stands."""
 
 
 class AbAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +45,7 @@ class AbAsked(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheState | None
     primary: str | None
     margin: float | None
+    pauses: int | None
     resume: str | None
     plan_only: bool
     no_sandbox: bool
@@ -70,7 +75,7 @@ def run_ab(asked: AbAsked) -> None:
     finally:
         stored = read_experiment(path)
         if asked.resume or any(not one.begun.warm_up for one in stored.done):
-            print_ab(document_of(stored), json_output=asked.json_output)
+            print_ab(document_of(stored, lost_seconds(stored)), json_output=asked.json_output)
 
 
 def _go_on(asked: AbAsked, path: Path) -> None:
@@ -113,10 +118,8 @@ def _typed(asked: AbAsked) -> Plan:
         raise PlanError(f"{asked.words[0]!r} alone is no comparison, and no plan has that name", hint=hint)
     fidelity: ExperimentFidelity = "rehearse" if asked.rehearse else "dispatch"
     plan = Plan(" against ".join(arm.name for arm in arms), tuple(arms), (), fidelity=fidelity)
-    changes = {key: value for key, value in _changes(asked).items() if key in ("blocks", "seed", "cache", "margin")}
+    changes = {key: value for key, value in _changes(asked).items() if key in _OF_A_PLAN}
     tasks = tasks_of_words(_split(asked.tasks), plan.task_seed)
-    if asked.primary:
-        changes["primary"] = asked.primary
     return msgspec.structs.replace(plan, tasks=tasks, same_twice=asked.command == "aa", **changes)
 
 
@@ -131,6 +134,7 @@ def _changes(asked: AbAsked) -> dict[str, object]:
         "cache": asked.cache,
         "primary": asked.primary,
         "margin": asked.margin,
+        "pauses": asked.pauses,
         "fidelity": "rehearse" if asked.rehearse else None,
     }
     return {key: value for key, value in typed.items() if value is not None}

@@ -26,14 +26,20 @@ __all__ = ["decomposed", "parts_of"]
 CONFIDENCE = 0.95
 
 
-def parts_of(totals: Totals) -> dict[str, float]:
-    """Where the seconds of a dispatch went; the parts sum up to its wall time. Lost prefill is `lost CODE`."""
+def parts_of(totals: Totals, lost_s: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Where the seconds of a dispatch went; the parts sum up to its wall time. Lost prefill is `lost CODE`.
+
+    `lost_s` is what its causes took by the experiment's price; without it, what the dispatch itself could tell. A price
+    is an estimate: it never takes more than the prefill that there was.
+    """
     wall, tools = totals.wall_ns / 1e9, totals.tool_ns / 1e9
     if totals.prefill_ns is None or totals.decode_ns is None:
         engine = 0.0 if totals.engine_ns is None else totals.engine_ns / 1e9
         return {"engine": engine, "tools": tools, "rest": wall - engine - tools}
     prefill, decode = totals.prefill_ns / 1e9, totals.decode_ns / 1e9
-    lost = {f"lost {code}": value for code, value in _lost_s(totals).items()}
+    lost = {f"lost {code}": value for code, value in (_lost_s(totals) if lost_s is None else lost_s).items()}
+    most = min(1.0, prefill / sum(lost.values())) if sum(lost.values()) > 0 else 1.0
+    lost = {name: value * most for name, value in lost.items()}
     return {
         **lost,
         "prefill": prefill - sum(lost.values()),
@@ -52,14 +58,20 @@ def _lost_s(totals: Totals) -> dict[str, float]:
     return {"+".join(sorted(causes)): totals.lost_ns / 1e9}
 
 
-def decomposed(done: Sequence[Done], baseline: str, treatment: str) -> tuple[PartRow, ...]:
-    """The parts of the difference, treatment less baseline, the largest first; the whole is the first row."""
+def decomposed(
+    done: Sequence[Done], baseline: str, treatment: str, lost: Mapping[tuple[str, str], Mapping[str, float]]
+) -> tuple[PartRow, ...]:
+    """The parts of the difference, treatment less baseline, the largest first; the whole is the first row.
+
+    `lost` is what `harness.experiment.pricing` tells of dispatches.
+    """
     halves: dict[str, dict[tuple[int, str], dict[str, float]]] = {baseline: {}, treatment: {}}
     for one in done:
         if one.begun.arm in halves and not one.begun.warm_up and is_outcome(one.ended):
             totals = one.ended.totals
             place = (one.begun.block, one.begun.task)
-            halves[one.begun.arm].setdefault(place, {"whole": totals.wall_ns / 1e9, **parts_of(totals)})
+            parts = parts_of(totals, lost.get((one.load, one.ended.dispatch_id)))
+            halves[one.begun.arm].setdefault(place, {"whole": totals.wall_ns / 1e9, **parts})
     both = sorted(halves[baseline].keys() & halves[treatment].keys())
     if not both:
         return ()

@@ -10,6 +10,7 @@ from harness.experiment.blocks import cells_of
 from harness.experiment.decomposition import decomposed
 from harness.experiment.observations import METRICS, metric_of, observation_of, observations_of
 from harness.experiment.plan import Arm, Plan
+from harness.experiment.pricing import Lost
 from harness.experiment.running import is_fault, is_outcome, still_to_do
 from harness.experiment.store import Done, StoredExperiment
 from harness.settings import difference
@@ -61,15 +62,15 @@ def declaration_of(plan: Plan) -> Declaration:
     )
 
 
-def document_of(stored: StoredExperiment) -> AbDocument:
-    """The document of an experiment, finished or not."""
+def document_of(stored: StoredExperiment, lost: Lost) -> AbDocument:
+    """The document of an experiment, finished or not; `lost` is what its causes took (`harness.experiment.pricing`)."""
     plan, experiment = stored.experiment.plan, stored.experiment
     observations = observations_of(plan, stored.done)
     cells = cells_of(plan)
     left = len(still_to_do(cells, stored.done))
     baseline = plan.arms[0]
     declared = declaration_of(plan)
-    rows = tuple(_comparison(plan, stored.done, observations, arm.name, declared) for arm in plan.arms[1:])
+    rows = tuple(_comparison(plan, stored.done, observations, arm.name, declared, lost) for arm in plan.arms[1:])
     return AbDocument(
         experiment=experiment.experiment_id,
         kind=experiment.command,
@@ -94,7 +95,12 @@ def document_of(stored: StoredExperiment) -> AbDocument:
 
 
 def _comparison(
-    plan: Plan, done: Sequence[Done], seen: tuple[Observation, ...], treatment: str, declared: Declaration
+    plan: Plan,
+    done: Sequence[Done],
+    seen: tuple[Observation, ...],
+    treatment: str,
+    declared: Declaration,
+    lost: Lost,
 ) -> ComparisonRow:
     verdict = judge(seen, plan.arms[0].name, treatment, declared)
     return ComparisonRow(
@@ -107,7 +113,7 @@ def _comparison(
         beside=tuple(_row(one, verdict.primary.metric, exploratory=True) for one in verdict.primary.beside),
         guards=tuple(_guard(result, verdict) for result in verdict.guards),
         metrics=tuple(_metric(one, verdict, exploratory=True) for one in verdict.exploratory),
-        parts=decomposed(done, verdict.baseline, treatment),
+        parts=decomposed(done, verdict.baseline, treatment, lost),
         order=tuple(_row(one, verdict.primary.metric, exploratory=True) for one in verdict.order),
         modes=_modes(verdict.modes),
         power=verdict.power,

@@ -67,16 +67,13 @@ def go_through(
     *,
     of: int,
     on_done: Callable[[Progress], None] = lambda _: None,
-    enough: Callable[[], bool] = lambda: False,
-) -> bool:
-    """Do what is to be done, in order; whether all of it was, and not `enough` said so at the end of a block.
+) -> None:
+    """Do what is to be done, in order.
 
     `perform` does a dispatch at its nth attempt and stores it; what it raises ends the experiment, and can be resumed.
     """
     done = of - len(todo)
-    for number, (cell, faults) in enumerate(todo):
-        if number and cell.block != todo[number - 1].cell.block and enough():
-            return False
+    for cell, faults in todo:
         for attempt in range(faults + 1, ATTEMPTS + 1):
             record = perform(cell, attempt)
             over = not is_fault(record) or attempt == ATTEMPTS
@@ -84,7 +81,6 @@ def go_through(
             on_done(Progress(cell, attempt, record, done, of))
             if over:
                 break
-    return True
 
 
 def _key(begun: CellBegun) -> tuple[int, str, str]:

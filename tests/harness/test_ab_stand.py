@@ -14,12 +14,15 @@ from harness.experiment.blocks import cells_of
 from harness.experiment.document import document_of
 from harness.experiment.plan import CacheState, Plan, PlanError
 from harness.experiment.plan_words import arm_of_word, tasks_of_words
+from harness.experiment.pricing import lost_seconds
 from harness.experiment.running import Progress, go_through, still_to_do
-from harness.experiment.store import Experiment, create, find_experiment, read_experiment
+from harness.experiment.store import Experiment, StoredExperiment, create, find_experiment, read_experiment
 from profiler.ab_document import AbDocument
 from profiler.dispatch_store import read_dispatches
 from profiler.run_files import StoreError
 from profiler.store import read_run
+from tests.harness.experiment import drifting_engine
+from tests.harness.fixing import fix_engine
 from tests.harness.tasks.bare_sandbox import BareSandbox
 from tests.profiler.dispatches import CONFINED
 
@@ -56,6 +59,10 @@ def go_on(path: Path, *, stop_after: int | None = None) -> None:
         go_through(todo, stand.perform, of=len(cells), on_done=tell)
 
 
+def reported(stored: StoredExperiment) -> AbDocument:
+    return document_of(stored, lost_seconds(stored))
+
+
 def figures(document: AbDocument) -> object:
     """A document without the names of runs, which differ, and without what the machine did meanwhile."""
     points = [msgspec.structs.replace(point, run="", dispatch_id="", doubts=()) for point in document.points]
@@ -70,9 +77,9 @@ def test_killed_in_the_middle_and_resumed_gives_the_same_and_repeats_nothing(tmp
     for stop_after in (4, 3):
         with pytest.raises(Killed):
             go_on(broken, stop_after=stop_after)
-        assert document_of(read_experiment(broken)).status == "partial"
+        assert reported(read_experiment(broken)).status == "partial"
     go_on(broken)
-    once, again = document_of(read_experiment(whole)), document_of(read_experiment(broken))
+    once, again = reported(read_experiment(whole)), reported(read_experiment(broken))
     assert (once.status, once.done) == ("complete", 12)
     assert figures(once) == figures(again)
     done = read_experiment(broken).done
@@ -88,9 +95,9 @@ def test_a_dispatch_that_was_killed_before_its_end_is_done_again(tmp_path: Path)
     (load / "dispatches.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
     stored = read_experiment(path)
     assert len(still_to_do(cells_of(stored.experiment.plan), stored.done)) == 1
-    assert any("killed before its end" in note for note in document_of(stored).notes)
+    assert any("killed before its end" in note for note in reported(stored).notes)
     go_on(path)
-    document = document_of(read_experiment(path))
+    document = reported(read_experiment(path))
     assert (document.status, document.done, len(document.points)) == ("complete", 12, 12)
 
 
@@ -127,7 +134,7 @@ def test_cold_is_an_engine_of_its_own_for_each_dispatch(tmp_path: Path) -> None:
 def test_the_verdict_and_its_causes_are_what_the_lever_does(tmp_path: Path) -> None:
     path = made(tmp_path, target="scripted:?prefill_ns_per_token=10000000")
     go_on(path)
-    (row,) = document_of(read_experiment(path)).comparisons
+    (row,) = reported(read_experiment(path)).comparisons
     whole, *parts = row.parts
     assert whole.difference_s > 0
     assert (parts[0].part, parts[0].code) == ("lost", "P1")
@@ -139,7 +146,7 @@ def test_the_verdict_and_its_causes_are_what_the_lever_does(tmp_path: Path) -> N
 def test_scripted_agents_alone_need_no_engine(tmp_path: Path) -> None:
     path = made(tmp_path, target=None, blocks=1)
     go_on(path)
-    document = document_of(read_experiment(path))
+    document = reported(read_experiment(path))
     assert [arm.passed for arm in document.arms] == [3, 3]
 
 
@@ -176,3 +183,79 @@ def test_an_experiment_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> No
         find_experiment(tmp_path, "b")
     with pytest.raises(StoreError, match="no experiment in"):
         read_experiment(tmp_path)
+
+
+DYING = "tests.harness.fixing.fix_engine:?"
+
+
+def test_an_engine_that_dies_is_a_fault_which_is_counted_and_repeated_on_a_new_one(tmp_path: Path) -> None:
+    fix_engine.start()
+    path = made(tmp_path, target=DYING + "fails_at=9", blocks=1)
+    go_on(path)
+    stored = read_experiment(path)
+    document = reported(stored)
+    assert (document.status, document.done) == ("complete", 6)
+    assert sum(arm.faults for arm in document.arms) == 1
+    assert [arm.outcomes for arm in document.arms] == [3, 3]
+    (excluded,) = (point for point in document.points if point.excluded)
+    again = next(point for point in document.points if point.order == excluded.order and not point.excluded)
+    assert (excluded.exit_status, excluded.attempt, again.attempt) == ("infra_fault", 1, 2)
+    assert again.run != excluded.run
+
+
+def test_an_engine_without_a_reset_is_started_anew_for_each_dispatch(tmp_path: Path) -> None:
+    fix_engine.start()
+    path = made(tmp_path, target=DYING, blocks=1)
+    go_on(path)
+    assert len(fix_engine.STATE.opened) == 1 + 6
+
+
+def test_a_server_of_somebody_else_cannot_be_emptied_and_may_carry(tmp_path: Path) -> None:
+    fix_engine.start()
+    path = made(tmp_path / "warm", target=DYING + "launched=off", blocks=1)
+    with pytest.raises(PlanError, match="cannot be emptied: dyno did not start that server") as raised:
+        go_on(path)
+    assert raised.value.hint is not None
+    assert "--cache carry" in raised.value.hint
+    carried = made(tmp_path / "carry", "carry", target=DYING + "launched=off", blocks=1)
+    go_on(carried)
+    assert reported(read_experiment(carried)).status == "complete"
+
+
+def test_a_machine_that_drifts_is_waited_for_and_then_marked(tmp_path: Path) -> None:
+    path = made(tmp_path, target="tests.harness.experiment.drifting_engine:?", blocks=1, pauses=2, pause_s=7.0)
+    stored = read_experiment(path)
+    first, second, third, fourth, *_ = cells_of(stored.experiment.plan)
+    slept: list[float] = []
+    state = drifting_engine.STATE
+    state.slower = 1.0
+    with Stand(stored, BareSandbox(), CONFINED, sleep=slept.append) as stand:
+        stand.perform(first, 1)
+        assert slept == []
+        state.slower = 1.5
+        stand.perform(second, 1)
+        assert slept == [7.0, 7.0]
+        stand.perform(third, 1)
+        assert slept == [7.0, 7.0], "what did not settle is not waited for again"
+        state.slower = 1.05
+        stand.perform(fourth, 1)
+    doubts = [[doubt.pauses for doubt in one.doubts] for one in read_experiment(path).done]
+    assert doubts == [[], [2], [0], []]
+    assert "the anchor's prefill went from" in read_experiment(path).done[1].doubts[0].text
+
+
+def test_a_machine_that_recovers_while_it_is_left_alone_is_not_marked(tmp_path: Path) -> None:
+    path = made(tmp_path, target="tests.harness.experiment.drifting_engine:?", blocks=1)
+    stored = read_experiment(path)
+    first, second, *_ = cells_of(stored.experiment.plan)
+    state = drifting_engine.STATE
+    state.slower = 1.0
+
+    def recover(_: float) -> None:
+        state.slower = 1.0
+
+    with Stand(stored, BareSandbox(), CONFINED, sleep=recover) as stand:
+        stand.perform(first, 1)
+        state.slower = 2.0
+        stand.perform(second, 1)
+    assert [one.doubts for one in read_experiment(path).done] == [(), ()]

@@ -60,6 +60,9 @@ def test_the_parts_sum_up_to_the_whole() -> None:
     together = parts_of(totals(10.0, lost_by_cause_s={"P4": None, "P1": None}, lost_ns=S // 2))
     assert together["lost P1+P4"] == 0.5
     assert sum(together.values()) == pytest.approx(10.0)
+    assert parts_of(totals(10.0), {"P1": 0.75, "E2": 1.25}) == pytest.approx(
+        {"lost P1": 0.375, "lost E2": 0.625, "prefill": 0.0, "decode": 8.0, "tools": 0.5, "rest": 0.5}
+    ), "a price never takes more than there was"
     assert sum(parts_of(totals(10.0, prefill_ns=None)).values()) == pytest.approx(10.0)
     assert sum(parts_of(totals(10.0, prefill_ns=None, engine_ns=None)).values()) == pytest.approx(10.0)
 
@@ -71,7 +74,7 @@ def test_the_difference_is_put_down_to_what_makes_it() -> None:
         done(cell, record(12.0, **slower, lost_by_cause_s={"P1": 2.0}) if cell.arm == "B" else record(10.0))
         for cell in CELLS
     ]
-    rows = decomposed(pairs, "A", "B")
+    rows = decomposed(pairs, "A", "B", {})
     assert [rows[0].part, rows[1].part, rows[1].code] == ["whole", "lost", "P1"]
     assert [row.difference_s for row in rows[:2]] == pytest.approx([2.0, 2.0])
     assert rows[1].title
@@ -82,4 +85,4 @@ def test_the_difference_is_put_down_to_what_makes_it() -> None:
 
 def test_only_pairs_count_in_the_decomposition() -> None:
     alone = [done(cell, record()) for cell in CELLS if cell.arm == "A"]
-    assert decomposed(alone, "A", "B") == ()
+    assert decomposed(alone, "A", "B", {}) == ()

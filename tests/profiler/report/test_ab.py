@@ -40,7 +40,7 @@ def shown(document: AbDocument) -> str:
 
 
 def test_what_is_a_third_faster_is_better_and_that_comes_first() -> None:
-    document = document_of(stored(plan(blocks=2), 0.66))
+    document = document_of(stored(plan(blocks=2), 0.66), {})
     (row,) = document.comparisons
     assert row.word == "better"
     assert row.primary.value is not None
@@ -52,7 +52,7 @@ def test_what_is_a_third_faster_is_better_and_that_comes_first() -> None:
 
 
 def test_the_same_times_are_equivalent_within_the_margin() -> None:
-    document = document_of(stored(plan(blocks=2), 1.0))
+    document = document_of(stored(plan(blocks=2), 1.0), {})
     assert document.comparisons[0].word == "equivalent"
     assert "within 5 %" in document.comparisons[0].sentence
 
@@ -61,13 +61,13 @@ def test_too_little_cannot_be_told() -> None:
     made = plan(tasks=2, blocks=1)
     seconds = {("A", "t1"): 10.0, ("B", "t1"): 11.0, ("A", "t2"): 12.0, ("B", "t2"): 9.0}
     results = [done(cell, record(seconds[cell.arm, cell.task])) for cell in cells_of(made)]
-    document = document_of(stored(made, 1.0, results=results))
+    document = document_of(stored(made, 1.0, results=results), {})
     assert document.comparisons[0].word == "cannot tell"
     assert shown(document).strip().startswith("CANNOT TELL")
 
 
 def test_an_arm_against_itself_shows_the_floor() -> None:
-    text = shown(document_of(stored(plan(blocks=2), 1.0, "aa")))
+    text = shown(document_of(stored(plan(blocks=2), 1.0, "aa"), {}))
     assert text.strip().startswith("NOISE  the same arm twice")
     assert "BETTER" not in text
 
@@ -78,7 +78,7 @@ def test_what_was_disturbed_is_marked_with_the_reason_and_a_fault_is_counted() -
     results = [done(cell, record(10.0 * jitter(cell.order))) for cell in cells]
     results[0] = msgspec.structs.replace(results[0], doubts=(CellDoubt(1, "the anchor's decode fell", 3),))
     results.append(done(cells[1], record(exit_status="infra_fault", verified="not_run")))
-    document = document_of(stored(made, 1.0, results=results))
+    document = document_of(stored(made, 1.0, results=results), {})
     assert sum(arm.faults for arm in document.arms) == 1
     assert sum(arm.outcomes for arm in document.arms) == 24
     text = shown(document)
@@ -90,19 +90,19 @@ def test_what_was_disturbed_is_marked_with_the_reason_and_a_fault_is_counted() -
 def test_an_experiment_that_was_cut_off_says_how_it_goes_on() -> None:
     made = plan(blocks=2)
     results = [done(cell, record()) for cell in cells_of(made)[:5]]
-    text = shown(document_of(stored(made, 1.0, results=results)))
+    text = shown(document_of(stored(made, 1.0, results=results), {}))
     assert "[5 of 24 dispatches are done: dyno ab --resume x-1 goes on]" in text
 
 
 def test_nothing_at_all_can_be_shown_too() -> None:
-    document = document_of(stored(plan(), 1.0, results=[]))
+    document = document_of(stored(plan(), 1.0, results=[]), {})
     assert document.comparisons[0].word == "cannot tell"
     assert shown(document)
 
 
 def test_the_document_is_what_its_schema_says() -> None:
     out = io.StringIO()
-    print_ab(document_of(stored(plan(3, blocks=2), 0.7, results=three_arms())), json_output=True, out=out)
+    print_ab(document_of(stored(plan(3, blocks=2), 0.7, results=three_arms()), {}), json_output=True, out=out)
     jsonschema.validate(json.loads(out.getvalue()), json.loads((DOCS / "ab.schema.json").read_text()))
 
 
