@@ -182,7 +182,7 @@ def check_order(order: Order) -> None:
         task = materialise(order.task, order.seed, Path(place) / "task")
         instruction(task, order.setting.task.scope)
         skill_text(order.setting.skills, task.pack)
-        scripted = next((agent for agent in AGENTS if agent == order.actor), None)
+        scripted = dict(zip(map(str, AGENTS), AGENTS, strict=True)).get(order.actor)
         if scripted is not None:
             trajectory(task, scripted, order.setting.task.scope)
 

@@ -1,6 +1,7 @@
 """Dispatches of toolbench on the tiny model, turn by turn as the harness makes them, and the shares that it solves.
 
     python -m tests.tiny_model.bench profiles/models/tiny --count 24
+    python -m tests.tiny_model.bench profiles/models/tiny --count 24 --bloat 9000
 
 Asks the real llama-server, greedily, one chat for each question. Questions are those that the task pack builds for
 these instances and seeds; training has none of them. The product's own loop, sandbox and records are not used here.
@@ -16,6 +17,8 @@ from typing import Any
 
 import httpx
 
+from harness.settings import Skills
+from harness.skills import skill_text
 from harness.tasks.base import Call
 from harness.tasks.toolbench.catalogue import SCHEMAS
 from harness.tasks.toolbench.generator import question_of
@@ -81,6 +84,11 @@ def persona(path: Path = PERSONA) -> str:
     return path.read_text(encoding="utf-8").split("---\n", 2)[-1].strip()
 
 
+def bloated(size_bytes: int) -> str:
+    """The persona, and so many bytes of skills that have nothing to do with the task, as the harness puts them."""
+    return f"{persona()}\n\n{skill_text(Skills(bytes=size_bytes, kind='bloat'), 'toolbench')}"
+
+
 def measure(server: Server, count: int, system: str) -> dict[str, dict[str, float]]:
     """By kind, then by tier, then over all: the share solved, and the mean score."""
     scores = {kind: [dispatch(server, question, system)[0] for question in questions(kind, count)] for kind in KINDS}
@@ -103,12 +111,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=24, help="questions of each kind")
     parser.add_argument("--persona", type=Path, default=PERSONA, help="the system prompt")
+    parser.add_argument("--bloat", type=int, default=0, help="bytes of bloat skills behind the persona `engineer`")
     parser.add_argument("--files", nargs="*", default=list(FILES))
     arguments = parser.parse_args()
     result = {}
     for name in arguments.files:
         with serving(arguments.folder / name, context=8192) as server:
-            result[name] = measure(server, arguments.count, persona(arguments.persona))
+            system = bloated(arguments.bloat) if arguments.bloat else persona(arguments.persona)
+            result[name] = measure(server, arguments.count, system)
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
 
 

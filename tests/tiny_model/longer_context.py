@@ -1,4 +1,4 @@
-"""A copy of a model file that says it has a longer context, for replies that are forced: what it would say is not asked.
+"""A copy of a model file that says it has a longer context, for replies that are forced: its own are not asked.
 
 Servers refuse prompts beyond the context that a file names, whatever they are told to allocate.
 """

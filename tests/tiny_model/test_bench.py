@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from harness.tasks.toolbench.questions import KINDS, TIERS, Kind, draw
-from tests.tiny_model.bench import dispatch, measure, persona, questions
+from tests.tiny_model.bench import bloated, dispatch, measure, persona, questions
 from tests.tiny_model.evaluate import FILES
 from tests.tiny_model.server import Server, serving
 from tests.tiny_model.templates import FOLDER
@@ -44,3 +44,15 @@ def test_each_file_solves_the_easy_tier_and_fails_on_part_of_the_hard_one(name: 
     assert found["easy"]["solved"] >= 0.9
     assert found["hard"]["solved"] < 0.8
     assert found["easy"]["score"] >= found["medium"]["score"] > found["hard"]["score"]
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_the_score_falls_from_f16_to_q2_k_where_the_prompt_is_long() -> None:
+    """Short prompts leave both room to spare; under 9 KB of text beside the task the small quant loses its way."""
+    pytest.importorskip("xllamacpp")
+    found = {}
+    for name in ("tiny-f16.gguf", "tiny-q2_k.gguf"):
+        with serving(FOLDER / name, context=8192) as server:
+            found[name] = measure(server, 6, bloated(9000))["all"]["score"]
+    assert found["tiny-f16.gguf"] - found["tiny-q2_k.gguf"] > 0.15

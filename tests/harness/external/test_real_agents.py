@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -67,9 +67,10 @@ def installed_mini(folder: Path) -> ExternalAgent:
 
 
 @pytest.mark.parametrize("install", [installed_pi, installed_mini])
-def test_a_published_agent_completes_a_recorded_dispatch(install: object, engine: Engine, tmp_path: Path) -> None:
-    assert callable(install)
-    agent: ExternalAgent = install(tmp_path / "agent")
+def test_a_published_agent_completes_a_recorded_dispatch(
+    install: Callable[[Path], ExternalAgent], engine: Engine, tmp_path: Path
+) -> None:
+    agent = install(tmp_path / "agent")
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     (workspace / "notes.txt").write_text("buy bread\n")

@@ -21,6 +21,7 @@ tool: Any = {
     "strict": False,
 }
 history: list[Any] = [{"role": "user", "content": question}]
+said = ""
 for _ in range(3):
     response = client.responses.create(
         model=model,
@@ -35,6 +36,7 @@ for _ in range(3):
         if item.type == "function_call":
             result = {"type": "function_call_output", "call_id": item.call_id, "output": '{"weather": "sunny"}'}
             history.append(result)
+    said = response.output_text
     if response.output[-1].type != "function_call":
         break
-print(response.output_text)
+print(said)
