@@ -18,7 +18,6 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ import msgspec
 
 from backends import engine_names, parse_target
 from backends.base import Target, TargetError
+from harness.named_files import file_named, toml_files
 
 __all__ = ["BUNDLED", "FoundTarget", "file_of", "find_targets", "places", "read_target", "resolve_target"]
 
@@ -115,7 +115,7 @@ def read_target(path: Path) -> tuple[str, Target]:
 
 def find_targets() -> tuple[FoundTarget, ...]:
     """Every target's file, by name; a name that is there twice is a fault of both."""
-    files = list(_files())
+    files = toml_files(places())
     names = [path.stem for path in files]
     return tuple(_found(path, twice=names.count(path.stem) > 1) for path in sorted(files, key=lambda path: path.stem))
 
@@ -148,28 +148,12 @@ def _model(file: _File, folder: Path) -> str | None:
     return os.path.normpath(path) if as_path or path.exists() else file.model
 
 
-def _files() -> Iterator[Path]:
-    seen: set[Path] = set()
-    for place in places():
-        for path in sorted(place.glob("*.toml")):
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
-
-
 def _path_of(name: str) -> Path:
-    files = list(_files())
-    paths = [path for path in files if path.stem == name]
-    if len(paths) == 1:
-        return paths[0]
-    if paths:
-        both = " and ".join(map(str, paths))
-        raise TargetError(f"two targets are named {name}: {both}", hint="rename one, or give the path of its file")
-    if name in engine_names():
+    files = toml_files(places())
+    if name in engine_names() and name not in {path.stem for path in files}:
         raise TargetError(f"{name} is an engine", hint=f"write what it is to drive: {name}:model or {name}:http://…")
-    near = difflib.get_close_matches(name, {path.stem for path in files}, 1)
-    hint = f"did you mean {near[0]}?" if near else f"write engine:model, or a name; {_LIST}"
-    raise TargetError(f"no target is named {name!r}", hint=hint)
+    otherwise = f"write engine:model, or a name; {_LIST}"
+    return file_named(name, "target", files, lambda said, hint: TargetError(said, hint=hint), otherwise)
 
 
 def _found(path: Path, *, twice: bool) -> FoundTarget:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ import msgspec
 
 from harness.experiment.plan import SCHEMA, Arm, CacheState, ExperimentFidelity, Plan, PlanError
 from harness.experiment.plan_words import arm_named, tasks_of_words
+from harness.named_files import file_named, toml_files
 
 __all__ = ["BUNDLED", "is_plan", "list_plans", "places", "read_plan"]
 
@@ -77,12 +78,12 @@ def places() -> tuple[Path, ...]:
 
 def list_plans() -> tuple[Path, ...]:
     """The files of all plans that can be named, by name."""
-    return tuple(sorted(_files(), key=lambda path: path.stem))
+    return tuple(sorted(toml_files(places()), key=lambda path: path.stem))
 
 
 def is_plan(word: str) -> bool:
     """Whether a word that stands alone means a plan: a file's path, or a plan's name."""
-    return word.endswith(".toml") or any(path.stem == word for path in _files())
+    return word.endswith(".toml") or any(path.stem == word for path in toml_files(places()))
 
 
 def read_plan(word: str, changes: Mapping[str, object]) -> Plan:
@@ -149,26 +150,10 @@ def _known(held: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
         raise PlanError(f"{where} has an unknown key {unknown!r}", hint=hint)
 
 
-def _files() -> Iterator[Path]:
-    seen: set[Path] = set()
-    for place in places():
-        for path in sorted(place.glob("*.toml")):
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
-
-
 def _path_of(word: str) -> Path:
     if word.endswith(".toml"):
         return Path(word).expanduser()
-    paths = [path for path in _files() if path.stem == word]
-    if len(paths) == 1:
-        return paths[0]
-    if paths:
-        both = " and ".join(map(str, paths))
-        raise PlanError(f"two plans are named {word}: {both}", hint="rename one, or give the path of its file")
-    near = difflib.get_close_matches(word, [path.stem for path in _files()], 1)
-    raise PlanError(f"no plan is named {word!r}", hint=f"did you mean {near[0]}?" if near else _there())
+    return file_named(word, "plan", toml_files(places()), lambda said, hint: PlanError(said, hint=hint), _there())
 
 
 def _there() -> str:

@@ -6,14 +6,13 @@ among the bundled ones; a name that is there twice can only be used by the path 
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from harness.named_files import file_named, toml_files
 from harness.settings.conversion import SettingError, setting_of
 from harness.settings.tables import Setting
 
@@ -53,7 +52,7 @@ def name_of(name_or_path: str) -> str:
 
 def list_settings() -> tuple[FoundSetting, ...]:
     """Every setting's file, by name; a name that is there twice is a fault of both."""
-    files = list(_files())
+    files = toml_files(places())
     names = [path.stem for path in files]
     return tuple(_found(path, twice=names.count(path.stem) > 1) for path in sorted(files, key=lambda path: path.stem))
 
@@ -74,31 +73,16 @@ def read_setting(path: Path) -> Setting:
     return setting_of(held, f"setting {path}")
 
 
-def _files() -> Iterator[Path]:
-    seen: set[Path] = set()
-    for place in places():
-        for path in sorted(place.glob("*.toml")):
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
-
-
 def _path_of(text: str) -> Path:
     if text.endswith(".toml"):
         return Path(text).expanduser()
-    files = list(_files())
-    paths = [path for path in files if path.stem == text]
-    if len(paths) == 1:
-        return paths[0]
-    if paths:
-        both = " and ".join(map(str, paths))
-        raise SettingError(f"two settings are named {text}: {both}", hint="rename one, or give the path of its file")
-    near = difflib.get_close_matches(text, {path.stem for path in files}, 1)
-    raise SettingError(f"no setting is named {text!r}", hint=f"did you mean {near[0]}?" if near else _there())
+    files = toml_files(places())
+    return file_named(text, "setting", files, lambda said, hint: SettingError(said, hint=hint), _there())
 
 
 def _there() -> str:
-    return f"there are: {', '.join(sorted({path.stem for path in _files()}))}; or write the path of a .toml file"
+    names = sorted({path.stem for path in toml_files(places())})
+    return f"there are: {', '.join(names)}; or write the path of a .toml file"
 
 
 def _found(path: Path, *, twice: bool) -> FoundSetting:

@@ -1,13 +1,13 @@
 """A task as a folder: what the agent sees, what it is asked, how its work is verified, and four scripted agents.
 
-    task.toml                 [task] [metadata] [agent] [verifier] [environment] as Harbor has them, and [harness] (below)
+    task.toml                 [task] [metadata] [agent] [verifier] [environment] as Harbor has them; and [harness]
     instruction.md            what is asked; `instruction.<scope>.md` where a scope has another wording
     workspace/                what the agent sees and changes
     hidden/                   for the verifier alone: pristine tests, mutants, expected lists
     solution/solve.sh         brings a workspace into the solved state
     tests/test.sh             verifies: writes reward.json into $REWARD_DIR: {"score": 0.75, "parts": {…}, "notes": […]}
-    trajectories/<agent>.json the steps of `oracle`, `nop`, `tamper`, `placeholder`; `<agent>.<scope>.json` where a scope
-                              needs others
+    trajectories/<agent>.json the steps of `oracle`, `nop`, `tamper`, `placeholder`; `<agent>.<scope>.json` where a
+                              scope needs others
 
 A pack is a folder of `harness/tasks/` with a `pack.toml` and a `generator.py`, whose `build(instance, seed, folder)`
 writes such a folder; the same seed gives the same bytes. Reads and checks; runs nothing.
@@ -83,8 +83,9 @@ class Harness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What dyno's harness needs of a task: the `[harness]` table.
 
     `toolset` names a module `harness.tasks.<pack>.tools` with `make_tools(…)` in place of the standard `tools`.
-    `protected` are files (globs, relative to the workspace) whose change is tampering; `allowed`, if not empty, the only
-    ones that may be changed or made (else `constraint_violation`). `placeholders` are further texts that count as such.
+    `protected` are files (globs, relative to the workspace) whose change is tampering; `allowed`, if not empty, the
+    only ones that may be changed or made (else `constraint_violation`). `placeholders` are further texts that count as
+    such.
     """
 
     scopes: tuple[Scope, ...] = ("bounded",)
