@@ -65,8 +65,8 @@ Actor = Literal["nop", "oracle", "tamper", "placeholder", "model", "external"]
 class Capabilities(msgspec.Struct, frozen=True):
     """What a sandbox was measured to hold on this machine; runs with different ones are not compared.
 
-    True: the attempt was made, and it failed. `loopback`: a server inside can be reached from inside; `loopback_isolated`:
-    those outside cannot, even then. `modes_confined`: modes and times of files outside. `nothing_left`: what a command
+    True: the attempt was made, and it failed. `loopback`: a server inside can be reached from inside;
+    `loopback_isolated`: those outside cannot, even then. `modes_confined`: modes and times of files outside. `nothing_left`: what a command
     started ends with it.
     """
 
