@@ -66,8 +66,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """What a sandbox was measured to hold on this machine; runs with different ones are not compared.
 
     True: the attempt was made, and it failed. `loopback`: a server inside can be reached from inside;
-    `loopback_isolated`: those outside cannot, even then. `modes_confined`: modes and times of files outside. `nothing_left`: what a command
-    started ends with it.
+    `loopback_isolated`: those outside cannot, even then. `modes_confined`: modes and times of files outside.
+    `nothing_left`: what a command started ends with it.
     """
 
     backend: str
