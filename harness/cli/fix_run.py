@@ -21,6 +21,7 @@ from harness.run_sessions import sessions_of
 from harness.sessions import Session
 from harness.targets import resolve_target
 from profiler.calibration import calibration_of
+from profiler.dispatch_store import holds_dispatches
 from profiler.findings import find
 from profiler.guards import Watcher
 from profiler.ledger import Ledger
@@ -59,6 +60,9 @@ def run_fix(asked: FixAsked) -> None:
     stored = read_run(path)
     if stored.requests and not (path / "prompts.zst").exists():
         raise StoreError(f"the run {path.name} kept no prompts", hint="measure again with dyno cache")
+    if holds_dispatches(path):
+        hint = "set the lever and run again: dyno run … --set LEVER=VALUE; dyno explain says which"
+        raise TargetError(f"the run {path.name} is one of an agent, which cannot be replayed as a session", hint=hint)
     if stored.info.settings.get("levers"):
         origin = stored.info.settings["repeats_run"]
         raise TargetError(

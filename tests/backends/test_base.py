@@ -140,7 +140,7 @@ def error_classes() -> dict[str, type[EngineError]]:
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    lines = (base.__doc__ or "").splitlines()
+    lines = (errors.__doc__ or "").splitlines()
     drawn: dict[str, str] = {}
     parents = {0: "Exception"}
     for line in lines[next(i for i, text in enumerate(lines) if text == "    EngineError") :]:

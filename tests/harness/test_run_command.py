@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import msgspec
 import psutil
 import pytest
 
+from backends.base import TargetError
+from harness.cli.dispatch_run import RunOrder, run_task
+from harness.external.command import AgentError
+from harness.settings import SettingError
+from harness.tasks.base import TaskError
 from profiler.dispatch_store import read_dispatches
 from profiler.run_names import list_runs
 
@@ -36,31 +43,38 @@ def dyno(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("asked", "said"),
     [
-        (["nosuch"], "no task is named 'nosuch'"),
-        ([CHAIN], "no engine was named"),
-        ([CHAIN, "--agent", "oracle", "-t", "tiny"], "asks no engine"),
-        ([CHAIN, "--rehearse", "--agent", "model", "-t", "tiny"], "cannot be rehearsed"),
-        ([CHAIN, "--agent", "oracle", "-H", "focussed"], "did you mean focused?"),
-        ([CHAIN, "--agent", "oracle", "--set", "skills.byte=3"], "did you mean skills.bytes?"),
-        ([CHAIN, "--agent", "oracle", "--set", "skills.bytes=many"], "a whole number"),
-        ([CHAIN, "--agent", "oracle", "--set", "skills.bytes"], "skills.bytes"),
-        ([CHAIN, "--agent", "oracle", "--set", "task.persona=enginer"], "did you mean engineer?"),
-        ([CHAIN, "--agent", "oracle", "--set", "task.scope=broad"], "has no scope 'broad'"),
-        ([CHAIN, "-t", "tiny", "--set", "target.ctxx=3"], "did you mean ctx?"),
-        ([CHAIN, "-t", "nosuch"], "nosuch"),
-        ([CHAIN, "-t", "tiny", "--agent", "no-such-program --print"], "'no-such-program' is not there"),
-        (["toolbench"], "tasks begin with 'toolbench'"),
+        ({"task": "nosuch", "agent": "nop"}, "no task is named 'nosuch'"),
+        ({"task": "toolbench", "agent": "nop"}, "tasks begin with 'toolbench'"),
+        ({}, "no engine was named"),
+        ({"agent": "oracle", "target": "tiny"}, "asks no engine"),
+        ({"rehearse": True, "agent": "model", "target": "tiny"}, "cannot be rehearsed"),
+        ({"agent": "oracle", "harness": "focussed"}, "no setting is named 'focussed'"),
+        ({"agent": "oracle", "levers": ("skills.byte=3",)}, "unknown lever of skills 'byte'"),
+        ({"agent": "oracle", "levers": ("skills.bytes=many",)}, "skills.bytes = 'many'"),
+        ({"agent": "oracle", "levers": ("skills.bytes",)}, "skills.bytes"),
+        ({"agent": "oracle", "levers": ("task.persona=enginer",)}, "no persona is named 'enginer'"),
+        ({"agent": "oracle", "levers": ("task.scope=broad",)}, "has no scope 'broad'"),
+        ({"target": "tiny", "levers": ("target.ctxx=3",)}, "has no option 'ctxx'"),
+        ({"target": "nosuch"}, "nosuch"),
+        ({"target": "tiny", "agent": "no-such-program --print"}, "'no-such-program' is not there"),
+        ({"target": "tiny", "agent": "sh -c true", "agent_env": ("A",)}, "'A' has no ="),
+        ({"target": "tiny", "agent": "sh -c true", "agent_files": ("a=nosuch",)}, "nosuch cannot be read"),
     ],
 )
-def test_a_wrong_input_is_one_clear_line_and_starts_nothing(words: list[str], said: str, tmp_path: Path) -> None:
-    done = dyno("run", *words, cwd=tmp_path)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 2
-    assert done.stdout == ""
+def test_a_wrong_input_is_one_clear_error_and_starts_nothing(asked: dict[str, Any], said: str, tmp_path: Path) -> None:
+    order = RunOrder(**{"task": CHAIN, **asked}, runs=tmp_path / "runs")
+    with pytest.raises((TaskError, SettingError, TargetError, AgentError), match=re.escape(said)) as raised:
+        run_task(order)
+    assert raised.value.hint
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_error_is_one_line_with_a_hint_on_the_command_line(tmp_path: Path) -> None:
+    done = dyno("run", CHAIN, "--agent", "oracle", "-H", "focussed", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "dyno: no setting is named 'focussed'\n      did you mean focused?\n"
 
 
 def test_a_scripted_agent_without_an_engine(tmp_path: Path) -> None:
@@ -71,6 +85,8 @@ def test_a_scripted_agent_without_an_engine(tmp_path: Path) -> None:
     assert (document["outcome"]["score"], document["started"]["fidelity"]) == (1.0, "no_engine")
     shown = dyno("report", cwd=tmp_path)
     assert shown.stdout.strip().startswith("PASS  score 1.00")
+    refused = dyno("fix", cwd=tmp_path)
+    assert (refused.returncode, "cannot be replayed" in refused.stderr) == (2, True)
     again = dyno("report", "--json", cwd=tmp_path)
     assert json.loads(again.stdout) == document
 
