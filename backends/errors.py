@@ -1,16 +1,16 @@
 """What adapters raise, and nothing else. Foreign errors are renamed at this boundary.
 
-EngineError
-├── TargetError            the target as written cannot be used (exit code 2)
-│   ├── UnknownEngine      no adapter of that name
-│   └── ModelFileError     missing, not a model, truncated
-├── MissingExtra           the adapter exists, a package it needs is not installed (exit code 3)
-├── LaunchError            the engine did not start (exit code 3)
-├── Unreachable            nothing answers at the address (exit code 3)
-├── RequestRejected        the engine refused one request (HTTP 4xx)
-│   └── ContextOverflow    the prompt does not fit the context
-├── EngineFault            the engine failed on one request (HTTP 5xx, a reply that cannot be parsed)
-└── EngineDied             the engine went away while it served a request
+    EngineError
+    ├── TargetError            the target as written cannot be used (exit code 2)
+    │   ├── UnknownEngine      no adapter of that name
+    │   └── ModelFileError     missing, not a model, truncated
+    ├── MissingExtra           the adapter exists, a package it needs is not installed (exit code 3)
+    ├── LaunchError            the engine did not start (exit code 3)
+    ├── Unreachable            nothing answers at the address (exit code 3)
+    ├── RequestRejected        the engine refused one request (HTTP 4xx)
+    │   └── ContextOverflow    the prompt does not fit the context
+    ├── EngineFault            the engine failed on one request (HTTP 5xx, a reply that cannot be parsed)
+    └── EngineDied             the engine went away while it served a request
 """
 
 from __future__ import annotations

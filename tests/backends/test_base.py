@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import backends
-from backends import base, engine_names, load, missing_extra, open_engine, parse_target
+from backends import base, engine_names, errors, load, missing_extra, open_engine, parse_target
 from backends.base import ContextOverflow, EngineError, MissingExtra, Target, TargetError, UnknownEngine
 
 
