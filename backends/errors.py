@@ -1,5 +1,7 @@
 """What adapters raise, and nothing else. Foreign errors are renamed at this boundary.
 
+They form a tree:
+
     EngineError
     ├── TargetError            the target as written cannot be used (exit code 2)
     │   ├── UnknownEngine      no adapter of that name

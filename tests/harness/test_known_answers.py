@@ -27,7 +27,8 @@ ENGINES = (
     "llama-server/full",
     *PLAYS_ALL[:2],
     pytest.param(PLAYS_ALL[2], marks=pytest.mark.slow),
-    "llama-cpp/full",
+    # A minute and a half; `test_engines_agree` plays the short sessions there every time.
+    pytest.param("llama-cpp/full", marks=pytest.mark.slow),
 )
 
 
