@@ -110,4 +110,7 @@ def test_a_written_command_does_what_it_says(line: str, place: Path, address: st
     out = run([stored if word == SAMPLE_RUN else word for word in words], place)
     if words[0] in ("cache", "demo", "report") and "--json" not in words:
         assert out.split()[0] in ("STABLE", "UNSTABLE", "CANNOT", "PASS", "FAIL")
+    if words == ["demo"]:
+        # Last, so that it is the run that `dyno explain` takes.
+        assert out.index("PASS") < out.index("reused")
     assert out.strip() or words[0] == "export"

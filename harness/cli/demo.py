@@ -1,4 +1,4 @@
-"""`dyno demo`: a cache run and a real dispatch on the bundled model: a first look needs no model of one's own."""
+"""`dyno demo`: a real dispatch and a cache run on the bundled model: a first look needs no model of one's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def demo(
     runs: Annotated[Path, typer.Option(help=RUNS_HELP)] = Path("runs"),
     json_output: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
-    """Measure the bundled 3.4 M parameter model on llama-server, then let it work on a task: about a minute.
+    """Let the bundled 3.4 M parameter model work on a task, then measure its cache, on llama-server: about a minute.
 
     Nothing is downloaded. With --json the object is the cache run's, and the task is left out.
     """
@@ -35,6 +35,11 @@ def demo(
     threads = max(1, (os.cpu_count() or 2) // 2)
     model = Path(__file__).parents[2] / "profiles" / "models" / "tiny" / "tiny-f16.gguf"
     target = f"llama-server:{model}?ctx={CONTEXT_TOKENS}&threads={threads}"
+    if not json_output:
+        print(f"dyno demo: the model works on a task, as by: dyno run {TASK} --target tiny", file=sys.stderr)
+        run_task(RunOrder(task=TASK, target=target, runs=runs))
+        print("dyno demo: now recorded agent sessions, as by: dyno cache tiny", file=sys.stderr)
+    # Last, so that it is the run that `dyno explain` takes.
     run_cache(
         CacheRun(
             command="demo",
@@ -46,7 +51,3 @@ def demo(
             json_output=json_output,
         )
     )
-    if json_output:
-        return
-    print(f"dyno demo: now the model itself works on a task, as by: dyno run {TASK} --target tiny", file=sys.stderr)
-    run_task(RunOrder(task=TASK, target=target, runs=runs))
