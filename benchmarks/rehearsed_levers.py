@@ -118,11 +118,11 @@ def main() -> None:
             for setting in asked.setting or SETTINGS:
                 print(f"{task} under {setting}", file=sys.stderr, flush=True)
                 rows.append(row(setting, rehearsed(task, setting, model, Path(place) / "runs")))
-    text = table(rows)
-    print(text)
-    if asked.out:
-        (asked.out / "rehearsed-levers.json").write_text(json.dumps(rows, indent=1) + "\n")
-        (asked.out / "rehearsed-levers.md").write_text(f"{text}\n")
+                if asked.out:
+                    # After each: a rehearsal takes minutes, and what is measured must not be lost.
+                    (asked.out / "rehearsed-levers.json").write_text(json.dumps(rows, indent=1) + "\n")
+                    (asked.out / "rehearsed-levers.md").write_text(f"{table(rows)}\n")
+    print(table(rows))
 
 
 if __name__ == "__main__":

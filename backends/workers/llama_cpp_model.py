@@ -31,6 +31,7 @@ from backends.llama_cpp import Settings
 from backends.workers.frames import Began, Ended, Piece, Ready, Rendered, pack_ids
 from backends.workers.llama_cpp_counting import Aborted, CountingLlama
 from backends.workers.llama_cpp_text import ChatText
+from backends.workers.parameters import OF_SERVERS_ALONE
 from backends.workers.reply_parts import opens_reasoning
 
 # ggml.h, `ggml_type`
@@ -57,16 +58,6 @@ _SAMPLING = {
     "presence_penalty": "presence_penalty",
 }
 _UNDERSTOOD = {*_SAMPLING, "seed", "cache_prompt", "chat_template_kwargs"}
-# Of servers alone: they change neither the output nor the cache of an engine with one sequence.
-_WITHOUT_EFFECT = {
-    "id_slot",
-    "stream_options",
-    "timings_per_token",
-    "return_progress",
-    "return_tokens",
-    "verbose",
-    "parallel_tool_calls",
-}
 
 _LIBRARY_ERRORS = (RuntimeError, ValueError, AssertionError)
 _SOURCE = "exact_inprocess: eval"
@@ -261,7 +252,7 @@ def _sampling_of(request: Request) -> dict[str, Any]:
     """
     sampling: dict[str, Any] = {"temp": 0.0}
     for key, value in request.parameters.items():
-        if key in _WITHOUT_EFFECT:
+        if key in OF_SERVERS_ALONE:
             continue
         if key not in _UNDERSTOOD:
             raise RequestRejected(

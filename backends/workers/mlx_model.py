@@ -34,21 +34,12 @@ from backends.workers.mlx_library import (
     mx,
 )
 from backends.workers.mlx_text import MlxText
+from backends.workers.parameters import OF_SERVERS_ALONE
 from backends.workers.reply_parts import opens_reasoning
 
 # Parameters of a request -> keywords of `make_sampler`.
 _SAMPLING = {"temperature": "temp", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p"}
 _UNDERSTOOD = {*_SAMPLING, "seed", "cache_prompt", "chat_template_kwargs"}
-# Of servers alone: they change neither the output nor the cache of an engine with one sequence.
-_WITHOUT_EFFECT = {
-    "id_slot",
-    "stream_options",
-    "timings_per_token",
-    "return_progress",
-    "return_tokens",
-    "verbose",
-    "parallel_tool_calls",
-}
 _LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, MemoryError)
 _LIBRARY_ERRORS = (RuntimeError, ValueError, NotImplementedError)
 
@@ -240,7 +231,7 @@ def _sampler_of(request: Request) -> Sampler:
     """
     keywords: dict[str, Any] = {"temp": 0.0}
     for key, value in request.parameters.items():
-        if key in _WITHOUT_EFFECT:
+        if key in OF_SERVERS_ALONE:
             continue
         if key not in _UNDERSTOOD:
             raise RequestRejected(

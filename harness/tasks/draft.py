@@ -13,9 +13,27 @@ from typing import Any, cast
 
 import msgspec
 
-from harness.tasks.base import Call, Harness, Step
+from harness.tasks.base import Call, Harness, Step, TaskError, Tests
 
-__all__ = ["Draft", "call", "filled", "steps_json", "write_draft"]
+__all__ = ["PYTEST", "TESTS_AND_SETTINGS", "Draft", "call", "filled", "number_of", "steps_json", "write_draft"]
+
+TESTS_AND_SETTINGS = (
+    "tests/**",
+    "**/conftest.py",
+    "pytest.ini",
+    "tox.ini",
+    "setup.cfg",
+    "pyproject.toml",
+    "**/*.pth",
+)
+"""What is protected where the tests are given: they, and the files by which pytest could be told to do otherwise."""
+_RUN_PYTEST = "python -m pytest -q -p no:cacheprovider"
+PYTEST = Tests(
+    suite=f"{_RUN_PYTEST} tests",
+    file=f"{_RUN_PYTEST} {{file}}",
+    test=f"{_RUN_PYTEST} {{test}}",
+)
+"""The commands of tests in `tests/`; a pack says how they are named."""
 
 _ASSETS = Path(__file__).parent / "assets"
 _TEST_SH = """#!/bin/sh
@@ -53,6 +71,18 @@ class Draft(msgspec.Struct, frozen=True):
     beside: Mapping[str, str] = {}
     agent_timeout_s: float = 1800.0
     verifier_timeout_s: float = 120.0
+
+
+def number_of(instance: str, kind: str, pack: str) -> int:
+    """The number of an instance that is named `kind-number`, from 1.
+
+    Raises:
+        TaskError: the pack has no such instance.
+    """
+    said, _, number = instance.partition("-")
+    if said != kind or not number.isdecimal() or int(number) < 1:
+        raise TaskError(f"{pack} has no instance {instance!r}", f"its instances are {kind}-1, {kind}-2, …")
+    return int(number)
 
 
 def write_draft(draft: Draft, folder: Path) -> None:

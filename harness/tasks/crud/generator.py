@@ -11,9 +11,9 @@ from random import Random
 
 import msgspec
 
-from harness.tasks.base import SCOPES, Baselines, Harness, Step, TaskError, Tests
+from harness.tasks.base import SCOPES, Baselines, Harness, Step
 from harness.tasks.crud.api import Api, api_of
-from harness.tasks.draft import Draft, call, filled, write_draft
+from harness.tasks.draft import PYTEST, TESTS_AND_SETTINGS, Draft, call, filled, number_of, write_draft
 
 __all__ = ["build"]
 
@@ -28,11 +28,9 @@ _UNICODE = (
     ("Ålesund ☃", "čtyři stěny: ½ × ∞; الليل", "ålesund"),
     ("Łódź 🚲", "smörgås, façade, Ελλάδα\r\nand & <b>", "łódź"),
 )
-_PYTEST = "python -m pytest -q -p no:cacheprovider"
 _SMOKE = "tests/test_smoke.py"
 _LISTS = "# --- list and search ---\n"
 _REQUESTS = "# --- requests ---\n"
-_PROTECTED = ("tests/**", "**/conftest.py", "pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml", "**/*.pth")
 
 
 def build(instance: str, seed: int, folder: Path) -> None:
@@ -42,10 +40,7 @@ def build(instance: str, seed: int, folder: Path) -> None:
         TaskError: no such instance.
         OSError: a file cannot be written.
     """
-    kind, _, number = instance.partition("-")
-    if kind != "service" or not number.isdecimal() or int(number) < 1:
-        raise TaskError(f"crud has no instance {instance!r}", "its instances are service-1, service-2, …")
-    api = api_of(int(number), seed)
+    api = api_of(number_of(instance, "service", "crud"), seed)
     app = filled(_asset("app.py"), header=api.header())
     draft = Draft(
         name=f"crud/{instance}",
@@ -85,15 +80,10 @@ def _harness() -> Harness:
     return Harness(
         scopes=SCOPES,
         loopback=True,
-        protected=_PROTECTED,
+        protected=TESTS_AND_SETTINGS,
         allowed=("app.py",),
         baseline=Baselines(nop=0.0),
-        tests=Tests(
-            suite=f"{_PYTEST} tests",
-            file=f"{_PYTEST} {{file}}",
-            test=f"{_PYTEST} {{test}}",
-            names=f"{_SMOKE}::test_search",
-        ),
+        tests=msgspec.structs.replace(PYTEST, names=f"{_SMOKE}::test_search"),
     )
 
 

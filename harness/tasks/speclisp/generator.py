@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from harness.tasks.base import SCOPES, Baselines, Harness, Step, TaskError, Tests
-from harness.tasks.draft import Draft, call, filled, write_draft
+import msgspec
+
+from harness.tasks.base import SCOPES, Baselines, Harness, Step
+from harness.tasks.draft import PYTEST, TESTS_AND_SETTINGS, Draft, call, filled, number_of, write_draft
 from harness.tasks.speclisp.cases import TABLES, Case, cases
 from harness.tasks.speclisp.dialect import Dialect, dialect_of
 
@@ -25,10 +27,8 @@ _ABOUT = {
     "forms": "Conditions, bindings, lists.",
     "functions": "Functions, and programs that are wrong.",
 }
-_PYTEST = "python -m pytest -q -p no:cacheprovider"
 _EVALUATOR = "# --- evaluator ---\n"
 _BUILTINS = "# --- builtins ---\n"
-_PROTECTED = ("tests/**", "**/conftest.py", "pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml", "**/*.pth")
 
 
 def build(instance: str, seed: int, folder: Path) -> None:
@@ -38,10 +38,7 @@ def build(instance: str, seed: int, folder: Path) -> None:
         TaskError: no such instance.
         OSError: a file cannot be written.
     """
-    kind, _, number = instance.partition("-")
-    if kind != "dialect" or not number.isdecimal() or int(number) < 1:
-        raise TaskError(f"speclisp has no instance {instance!r}", "its instances are dialect-1, dialect-2, …")
-    dialect = dialect_of(int(number), seed)
+    dialect = dialect_of(number_of(instance, "dialect", "speclisp"), seed)
     visible = cases(dialect, Random(f"{seed}:{instance}:visible"))
     hidden = _paraphrased(dialect, visible, f"{seed}:{instance}:hidden")
     tables = {f"tests/test_{table}.py": _table(table, visible[table]) for table in TABLES}
@@ -75,18 +72,13 @@ def _asset(name: str) -> str:
 def _harness() -> Harness:
     return Harness(
         scopes=SCOPES,
-        protected=_PROTECTED,
+        protected=TESTS_AND_SETTINGS,
         allowed=("lisp.py",),
         baseline=Baselines(
             nop=0.0,
             placeholder_caught_by=("special_casing", "placeholder_text", "hallucinated_completion"),
         ),
-        tests=Tests(
-            suite=f"{_PYTEST} tests",
-            file=f"{_PYTEST} {{file}}",
-            test=f"{_PYTEST} {{test}}",
-            names="tests/test_values.py::test_language[add]",
-        ),
+        tests=msgspec.structs.replace(PYTEST, names="tests/test_values.py::test_language[add]"),
     )
 
 
