@@ -21,13 +21,12 @@ from harness.settings import Setting
 from harness.tasks.base import Task
 from harness.tasks.verify import protected_changes
 from profiler.causes import causes_of
-from profiler.causes.base import Case
 from profiler.causes.cases import Cases
 from profiler.dispatch_document import TurnRow, turn_row
 from profiler.dispatch_records import DispatchRecord, DispatchStarted, Outcome, TurnRecord
 from profiler.dispatch_store import DispatchWriter
 from profiler.dispatch_totals import totals_of
-from profiler.findings import findings_of
+from profiler.findings import Explained, findings_of
 from profiler.measure import Clock
 from profiler.pricing import fit_prefill, samples_of
 from profiler.records import RequestRecord
@@ -64,8 +63,7 @@ class Diary:
         self.turns: list[TurnRecord] = []
         self.changes: tuple[Change, ...] = ()
         self.opening: tuple[JsonObject, ...] = ()
-        self._cases: list[Case] = []
-        self._causes: dict[int, tuple[str, ...]] = {}
+        self._explained: dict[int, Explained] = {}
         self._rendered_tokens: dict[int, int] = {}
 
     def request(self, judged: Judged) -> None:
@@ -79,8 +77,7 @@ class Diary:
             self._rendered_tokens[record.request_id] = len(kept.rendered.token_ids)
         case = self._site.cases.next(record, kept.body, kept.rendered)
         if case is not None:
-            self._cases.append(case)
-            self._causes[record.request_id] = tuple(cause.code for cause in causes_of(case))
+            self._explained[record.request_id] = record, causes_of(case)
 
     def turn(self, record: TurnRecord) -> None:
         """Take a turn that is over, after its requests."""
@@ -88,7 +85,8 @@ class Diary:
         self.turns.append(record)
         request_id = record.request_id or -1
         request = next((r for r in reversed(self.requests) if r.request_id == request_id), None)
-        self._on_turn(turn_row(record, request, self._causes.get(request_id, ())))
+        _, causes = self._explained.get(request_id, (None, ()))
+        self._on_turn(turn_row(record, request, tuple(cause.code for cause in causes)))
 
     def ended(
         self,
@@ -129,7 +127,7 @@ class Diary:
                 self.requests,
                 self.turns,
                 wall_ns=seen.wall_ns,
-                findings=findings_of(self._cases, fit_prefill(*samples_of(self.requests))),
+                findings=findings_of(self._explained.values(), fit_prefill(*samples_of(self.requests))),
                 session_bytes=len(msgspec.json.encode(finished.messages)) if finished.messages else None,
                 peak_memory_bytes=self._site.peak_memory_bytes(started.started_ns, ended_ns),
             ),

@@ -8,22 +8,32 @@ the others the rest. Sums over causes are therefore the loss, and fixing the fir
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from profiler.causes import causes_of
-from profiler.causes.base import Case, Cause
+from profiler.causes.base import Cause
 from profiler.causes.cases import cases_of_run
 from profiler.causes.catalogue import kind_of
 from profiler.pricing import Loss, PrefillModel, Price, fit_prefill, samples_of
-from profiler.records import RequestRecord
+from profiler.records import CacheVerdict, RequestRecord
 from profiler.store import StoredRun, read_load_log
 from profiler.verdict import LAST_TOKEN
 
-__all__ = ["CauseTotal", "Charge", "Finding", "Findings", "charges_of", "find", "findings_of"]
+__all__ = [
+    "CauseTotal",
+    "Charge",
+    "Explained",
+    "Finding",
+    "Findings",
+    "charges_of",
+    "find",
+    "findings_in",
+    "findings_of",
+]
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -49,6 +59,10 @@ class Finding(msgspec.Struct, frozen=True):
     def tokens(self) -> int:
         """Tokens lost on both sides."""
         return sum(charge.tokens for charge in self.charges)
+
+
+Explained = tuple[RequestRecord, Sequence[Cause]]
+"""A request that lost something, and its causes. Its prompts are let go."""
 
 
 class CauseTotal(msgspec.Struct, frozen=True):
@@ -78,36 +92,42 @@ def find(path: Path, run: StoredRun, *, sessions: frozenset[str] | None = None) 
     model = fit_prefill(*samples_of(run.requests))
     load_log = read_load_log(path)
     cases = cases_of_run(path, run.requests, run.info.facts, load_log, run.anchors)
-    return findings_of((case for case in cases if sessions is None or case.step.record.session in sessions), model)
+    wanted = (case for case in cases if sessions is None or case.step.record.session in sessions)
+    return findings_of(((case.step.record, causes_of(case)) for case in wanted), model)
 
 
-def findings_of(cases: Iterable[Case], model: PrefillModel | None) -> Findings:
-    """The findings of these cases, priced by `model`."""
-    found = tuple(_findings(cases, model))
+def findings_of(explained: Iterable[Explained], model: PrefillModel | None) -> Findings:
+    """The findings of requests whose causes are known, priced by `model`."""
+    return _summed(
+        tuple(Finding(record, charges_of(record.verdict, causes, model)) for record, causes in explained), model
+    )
+
+
+def findings_in(found: Findings, session: str) -> Findings:
+    """The part of the findings that is of one session, by the same price."""
+    return _summed(tuple(one for one in found.findings if one.record.session == session), found.model)
+
+
+def _summed(found: tuple[Finding, ...], model: PrefillModel | None) -> Findings:
     every = [charge for finding in found for charge in finding.charges]
     return Findings(found, _totals(every, model), _price(model, every), model)
 
 
-def _findings(cases: Iterable[Case], model: PrefillModel | None) -> Iterator[Finding]:
-    for case in cases:
-        yield Finding(case.step.record, charges_of(case, causes_of(case), model))
-
-
-def charges_of(case: Case, causes: Sequence[Cause], model: PrefillModel | None) -> tuple[Charge, ...]:
+def charges_of(verdict: CacheVerdict, causes: Sequence[Cause], model: PrefillModel | None) -> tuple[Charge, ...]:
     """What each of a request's causes is charged with, and its price by `model`."""
     return tuple(
         Charge(cause, losses, model.price(losses) if model is not None else None)
-        for cause, losses in _shared(case, causes)
+        for cause, losses in _shared(verdict, causes)
     )
 
 
-def _shared(case: Case, causes: Sequence[Cause]) -> list[tuple[Cause, tuple[Loss, ...]]]:
+def _shared(verdict: CacheVerdict, causes: Sequence[Cause]) -> list[tuple[Cause, tuple[Loss, ...]]]:
     prompt = [cause for cause in causes if kind_of(cause.code).side == "prompt"]
     engine = [cause for cause in causes if kind_of(cause.code).side == "engine"]
-    return [*_shared_prompt(case, prompt), *_shared_engine(case, engine)]
+    return [*_shared_prompt(verdict, prompt), *_shared_engine(verdict, engine)]
 
 
-def _shared_prompt(case: Case, causes: Sequence[Cause]) -> list[tuple[Cause, tuple[Loss, ...]]]:
+def _shared_prompt(verdict: CacheVerdict, causes: Sequence[Cause]) -> list[tuple[Cause, tuple[Loss, ...]]]:
     """Each cause from its token to the next one's, less what it took out of the prompt; together never more than was
     evaluated.
 
@@ -115,7 +135,6 @@ def _shared_prompt(case: Case, causes: Sequence[Cause]) -> list[tuple[Cause, tup
     and what is behind it. This one evaluated P - L. The difference is prev - 1 - L, less the tokens by which the
     changes made the prompt shorter.
     """
-    verdict = case.step.record.verdict
     lcp, prev, prompt = verdict.lcp_tokens, verdict.prev_tokens, verdict.prompt_tokens
     if not causes or lcp is None or prev is None or prompt is None:
         return [(cause, ()) for cause in causes]
@@ -135,9 +154,8 @@ def _shared_prompt(case: Case, causes: Sequence[Cause]) -> list[tuple[Cause, tup
     return shared
 
 
-def _shared_engine(case: Case, causes: Sequence[Cause]) -> list[tuple[Cause, tuple[Loss, ...]]]:
+def _shared_engine(verdict: CacheVerdict, causes: Sequence[Cause]) -> list[tuple[Cause, tuple[Loss, ...]]]:
     """From C to min(L, P - 1): known parts from the end, the rest to the first cause that names no part."""
-    verdict = case.step.record.verdict
     cached, reusable = verdict.cached_tokens, verdict.reusable_tokens
     if not causes or cached is None or reusable is None:
         return [(cause, ()) for cause in causes]

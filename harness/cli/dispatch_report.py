@@ -6,7 +6,7 @@ from pathlib import Path
 
 from profiler.dispatch_document import DispatchDocument, dispatch_document
 from profiler.dispatch_store import StoredDispatch, dispatch_folder, read_dispatches
-from profiler.findings import find
+from profiler.findings import Findings, find, findings_in
 from profiler.guards import judge
 from profiler.records import Guard
 from profiler.report.dispatch import print_dispatch
@@ -23,8 +23,12 @@ def dispatch_documents(path: Path) -> tuple[DispatchDocument, ...]:
         StoreError: the run cannot be read.
     """
     stored, notes = read_dispatches(path)
-    run = read_run(path) if stored else None
-    return tuple(_document(path, run, one, (*run.notes, *notes)) for one in stored) if run else ()
+    if not stored:
+        return ()
+    run = read_run(path)
+    # Once for all of them: it reads every prompt of the run.
+    found = find(path, run)
+    return tuple(_document(run, found, one, (*run.notes, *notes)) for one in stored)
 
 
 def print_dispatches(path: Path, *, json_output: bool) -> None:
@@ -37,12 +41,11 @@ def print_dispatches(path: Path, *, json_output: bool) -> None:
         print_dispatch(document, dispatch_folder(path, document.started.dispatch_id), json_output=json_output)
 
 
-def _document(path: Path, run: StoredRun, stored: StoredDispatch, notes: tuple[str, ...]) -> DispatchDocument:
+def _document(run: StoredRun, found: Findings, stored: StoredDispatch, notes: tuple[str, ...]) -> DispatchDocument:
     name = stored.started.dispatch_id
     requests = [record for record in run.requests if record.session == name]
-    found = find(path, run, sessions=frozenset({name}))
-    doubts = _doubts(run, stored)
-    return dispatch_document(run.info.run_id, stored, requests, found, doubts=doubts, notes=notes)
+    lost, doubts = findings_in(found, name), _doubts(run, stored)
+    return dispatch_document(run.info.run_id, stored, requests, lost, doubts=doubts, notes=notes)
 
 
 def _doubts(run: StoredRun, stored: StoredDispatch) -> tuple[Guard, ...]:

@@ -7,6 +7,7 @@ compared. All requests of one target therefore tell one price, and each dispatch
 from __future__ import annotations
 
 from harness.experiment.store import StoredExperiment
+from profiler.causes import causes_of
 from profiler.causes.cases import cases_of_run
 from profiler.findings import findings_of
 from profiler.pricing import PrefillModel, fit_prefill, samples_of
@@ -48,7 +49,7 @@ def _of_run(stored: StoredExperiment, name: str, run: StoredRun, model: PrefillM
     # One after the other: a case holds its prompts, and is let go once it is priced.
     for case in cases_of_run(path, run.requests, run.info.facts, read_load_log(path), run.anchors):
         causes = found[case.step.record.session]
-        for total in findings_of((case,), model).totals:
+        for total in findings_of(((case.step.record, causes_of(case)),), model).totals:
             if total.price is not None:
                 causes[total.code] = causes.get(total.code, 0.0) + total.price.s
     return found

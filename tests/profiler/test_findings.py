@@ -37,7 +37,10 @@ def case(prompt: int, cached: int, lcp: int, prev: int) -> Case:
 
 
 def spans(of: Case, *causes: Cause) -> dict[str, list[tuple[int, int]]]:
-    return {c.cause.code: [(loss.depth_tokens, loss.tokens) for loss in c.losses] for c in charges_of(of, causes, None)}
+    return {
+        c.cause.code: [(loss.depth_tokens, loss.tokens) for loss in c.losses]
+        for c in charges_of(of.step.record.verdict, causes, None)
+    }
 
 
 def test_a_changed_value_is_charged_with_everything_behind_it() -> None:
@@ -75,7 +78,9 @@ def test_charges_never_exceed_what_was_evaluated(
     lcp = min(lcp, prompt, prev)
     cached = min(cached, lcp, prompt - 1)
     causes = [Cause("P1", "observed", "", (), token=token, shrunk_tokens=shrunk) for token, shrunk in changes]
-    charges = charges_of(case(prompt, cached, lcp, prev), [*causes, Cause("E2", "observed", "", ())], None)
+    charges = charges_of(
+        case(prompt, cached, lcp, prev).step.record.verdict, [*causes, Cause("E2", "observed", "", ())], None
+    )
     ranges = sorted((loss.depth_tokens, loss.depth_tokens + loss.tokens) for c in charges for loss in c.losses)
     assert all(loss.tokens > 0 for c in charges for loss in c.losses)
     assert sum(c.tokens for c in charges) <= prompt - cached
