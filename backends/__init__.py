@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
-from backends.base import Engine, MissingExtra, Target, TargetError, UnknownEngine
+from backends.base import Engine, MissingExtra, Planner, Scorer, Target, TargetError, UnknownEngine
 
-__all__ = ["engine_names", "load", "open_engine", "parse_target"]
+__all__ = ["engine_names", "load", "open_engine", "open_planner", "open_scorer", "parse_target"]
 
 _NOT_ENGINES = {"__init__", "base", "errors", "options"}
 _EXTRA_OF_PACKAGE = {
@@ -90,3 +92,30 @@ def open_engine(target: Target) -> Engine:
     module = load(target.engine)
     engine: Engine = module.open_engine(target)
     return engine
+
+
+def open_planner(engine: str) -> Planner:
+    """Start what says how much memory targets of this engine would take.
+
+    Raises:
+        EngineError: see the tree in `backends.base`; `TargetError` if this engine cannot tell.
+    """
+    planner: Planner = _ability(engine, "open_planner", "cannot say what a model would take")()
+    return planner
+
+
+def open_scorer(target: Target) -> Scorer:
+    """Load a target's model to ask for logits.
+
+    Raises:
+        EngineError: see the tree in `backends.base`; `TargetError` if this engine gives no logits.
+    """
+    scorer: Scorer = _ability(target.engine, "open_scorer", "gives no logits")(target)
+    return scorer
+
+
+def _ability(engine: str, name: str, otherwise: str) -> Callable[..., Any]:
+    opener = getattr(load(engine), name, None)
+    if opener is None:
+        raise TargetError(f"engine {engine} {otherwise}", hint="name a model file with engine llama-cpp or mlx")
+    return cast("Callable[..., Any]", opener)

@@ -13,7 +13,7 @@ decide it, and say nothing of other tasks.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -24,7 +24,7 @@ from harness.stats.base import Interval, Metric, Pair
 from harness.stats.ratios import log_ratios
 from harness.stats.wins import outcome
 
-__all__ = ["Sequential", "log_e_value", "look", "ratio_always", "win_rate_always"]
+__all__ = ["Sequential", "in_time", "log_e_value", "look", "ratio_always", "win_rate_always"]
 
 Floats = NDArray[np.float64]
 
@@ -42,6 +42,8 @@ class Sequential(msgspec.Struct, frozen=True):
     win_rate: Interval
     ratio: Interval
     """Of the typical (median) ratio of a pair."""
+    for_treatment: bool | None = None
+    """Which arm it was decided for, when it was."""
 
 
 def log_e_value(won: Floats, lost: Floats, a: float = 1.0, chance: float = 0.5) -> Floats:
@@ -72,6 +74,11 @@ def ratio_always(least: Sequence[float], most: Sequence[float], alpha: float = 0
     return Interval(None if math.isinf(low) else math.exp(low), None if math.isinf(high) else math.exp(high), 1 - alpha)
 
 
+def in_time(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+    """The pairs in the order in which they became complete: a look takes no other, or it looks at what never was."""
+    return tuple(sorted(pairs, key=lambda pair: max(pair.baseline.order, pair.treatment.order)))
+
+
 def look(pairs: Sequence[Pair], metric: Metric, alpha: float = 0.05, a: float = 1.0) -> Sequential:
     """The test over the pairs so far, in their order; a pair is won where the treatment was better.
 
@@ -82,16 +89,18 @@ def look(pairs: Sequence[Pair], metric: Metric, alpha: float = 0.05, a: float = 
     wins, losses = np.cumsum(outcomes > 0), np.cumsum(outcomes < 0)
     path = log_e_value(wins.astype(np.float64), losses.astype(np.float64), a)
     crossed = np.flatnonzero(path >= math.log(1 / alpha))
+    first = int(crossed[0]) if crossed.size else None
     n_won, n_lost = (int(counts[-1]) if len(ratios) else 0 for counts in (wins, losses))
     return Sequential(
         won=n_won,
         lost=n_lost,
         tied=len(pairs) - n_won - n_lost,
         e_value=math.exp(min(700.0, float(path[-1]))) if len(ratios) else 1.0,
-        stop=bool(crossed.size),
-        stopped_after=int(crossed[0]) + 1 if crossed.size else None,
+        stop=first is not None,
+        stopped_after=None if first is None else first + 1,
         win_rate=win_rate_always(n_won, n_lost, alpha, a),
         ratio=ratio_always([ratio.least for ratio in ratios], [ratio.most for ratio in ratios], alpha, a),
+        for_treatment=None if first is None else bool(wins[first] > losses[first]),
     )
 
 

@@ -1,0 +1,1 @@
+"""Which quant for this machine: candidates, predictions, measurements on the real engine, one recommendation."""

@@ -1,0 +1,1 @@
+"""Read a model without loading it: GGUF files, split ones, and MLX folders."""
