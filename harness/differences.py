@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.detectors.base import Change
-from harness.tasks.folder import files_of
+from harness.workspace import changed_files, files_of, read_file
 
 __all__ = ["changes_of", "unified_diff"]
 
@@ -17,12 +17,8 @@ LARGEST_BYTES = 2**20
 
 def changes_of(before: Path, after: Path) -> tuple[Change, ...]:
     """The files that are not the same in two folders, by their relative paths; tools' own folders are left out."""
-    names = sorted({*files_of(before), *files_of(after)})
-    return tuple(
-        Change(name, _text(old), _text(new))
-        for name in names
-        if (old := _bytes(before / name)) != (new := _bytes(after / name))
-    )
+    old, new = files_of(before), files_of(after)
+    return tuple(Change(name, _text(old.get(name)), _text(new.get(name))) for name in changed_files(before, after))
 
 
 def unified_diff(changes: Iterable[Change]) -> str:
@@ -41,12 +37,9 @@ def _lines(change: Change) -> Iterator[str]:
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 
 
-def _bytes(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
-
-
-def _text(data: bytes | None) -> str | None:
-    if data is None or len(data) > LARGEST_BYTES:
+def _text(file: Path | None) -> str | None:
+    data = None if file is None else read_file(file)
+    if data is None or len(data) > LARGEST_BYTES or b"\0" in data:
         return None
     try:
         return data.decode("utf-8")

@@ -1,4 +1,4 @@
-"""The folder that an agent works in: at the same place in every dispatch, empty at its start, and what changed in it.
+"""The folder that an agent works in: at the same place in every dispatch, empty at its start; how its files are read.
 
 The place is fixed because the agent sees its path: another path in the prompt would lose the engine's cache. It is
 claimed by a lock, so a second dispatch at the same time gets another one. A workspace is written by a model: nothing
@@ -7,15 +7,13 @@ here follows a symbolic link in it, whatever it points at.
 
 from __future__ import annotations
 
-import difflib
 import fcntl
-import hashlib
 import os
 import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -26,15 +24,16 @@ __all__ = [
     "changed_files",
     "claim",
     "copy_tree",
-    "differences",
     "empty",
+    "files_of",
+    "read_file",
     "remove",
-    "snapshot",
     "user_folder",
 ]
 
-IGNORED: Final = frozenset({".home", ".tmp", "__pycache__", ".pytest_cache"})
-"""Names that no snapshot and no difference looks at: a command's own HOME and TMPDIR, and caches."""
+IGNORED: Final = frozenset({".home", ".tmp", "__pycache__", ".pytest_cache", ".hypothesis"})
+"""Folders of a workspace that tools make by themselves (a command's own HOME and TMPDIR, caches): no work of the
+agent's."""
 
 FIXED_UNIX_S: Final = 1_600_000_000
 """When every copied file was last changed, for a command that looks."""
@@ -42,10 +41,6 @@ FIXED_UNIX_S: Final = 1_600_000_000
 MOST_CLAIMS: Final = 64
 DEEPEST: Final = 64
 """Folders in folders that are looked at; a command can nest them without end."""
-
-LARGEST_TEXT_BYTES: Final = 2**20
-_LINK: Final = "link:"
-_UNREADABLE: Final = "unreadable"
 
 
 class WorkspaceError(Exception):
@@ -151,28 +146,30 @@ def _remove_flat(place: Path) -> None:
     place.rmdir()
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a tree into a folder, made where it is missing, with the same time for every file.
+def copy_tree(source: Path, target: Path, *, leave_out: frozenset[str] = frozenset()) -> None:
+    """Copy a tree into a folder, made where it is missing, with the same time for every file; `leave_out` are names.
 
     A relative symbolic link that stays inside is copied as a link; any other is left out, and so is what is neither
     file nor folder (a command can make a pipe, which would never end), and what lies deeper than `DEEPEST` folders. Of
     modes, only whether a file may be run is kept.
     """
     target.mkdir(parents=True, exist_ok=True)
-    _copy_folder(source, target, source.resolve(), 0)
+    _copy_folder(source, target, source.resolve(), leave_out, 0)
 
 
-def _copy_folder(source: Path, target: Path, root: Path, depth: int) -> None:
+def _copy_folder(source: Path, target: Path, root: Path, leave_out: frozenset[str], depth: int) -> None:
     for entry in _entries(source):
         place = target / entry.name
+        if entry.name in leave_out:
+            continue
         if entry.is_symlink():
             if _stays_inside(Path(entry.path), root):
                 place.symlink_to(Path(entry.path).readlink())
         elif entry.is_dir(follow_symlinks=False):
             if depth < DEEPEST:
                 place.mkdir(exist_ok=True)
-                _copy_folder(Path(entry.path), place, root, depth + 1)
-        elif (data := _read(Path(entry.path))) is not None:
+                _copy_folder(Path(entry.path), place, root, leave_out, depth + 1)
+        elif (data := read_file(Path(entry.path))) is not None:
             place.write_bytes(data)
             place.chmod(0o755 if entry.stat(follow_symlinks=False).st_mode & 0o100 else 0o644)
             os.utime(place, (FIXED_UNIX_S, FIXED_UNIX_S))
@@ -196,7 +193,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _read(file: Path) -> bytes | None:
+def read_file(file: Path) -> bytes | None:
     """What an ordinary file holds; `None` for anything else, and for what cannot be read. No link is followed."""
     try:
         handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -209,85 +206,31 @@ def _read(file: Path) -> bytes | None:
         return opened.read()
 
 
-def snapshot(folder: Path) -> dict[str, str]:
-    """Every file of a tree by its relative path, with the SHA-256 of what it holds; `IGNORED` names are left out.
+def files_of(folder: Path) -> dict[str, Path]:
+    """The regular files of a tree by their relative paths, sorted; links are neither followed nor named.
 
-    A symbolic link counts as `link:` and where it leads; a file that cannot be read, and what is no file, as
-    `unreadable`. Bytes of a name that are no UTF-8 are written as `\\xff`.
+    `IGNORED` names are left out, and what lies deeper than `DEEPEST` folders. Bytes of a name that are no UTF-8 are
+    written as `\\xff`, so a path is opened by the value and not by the name.
     """
-    return {name: _state(path) for name, path in _files(folder).items()}
+    return dict(sorted(_files(folder, "", 0)))
 
 
-def changed_files(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
-    """The relative paths that were added, removed or changed between two snapshots, sorted."""
-    return tuple(sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path)))
+def changed_files(before: Path, after: Path) -> tuple[str, ...]:
+    """The relative paths of the regular files that are not the same in two trees, sorted."""
+    old, new = files_of(before), files_of(after)
+    return tuple(name for name in sorted({*old, *new}) if _held(old.get(name)) != _held(new.get(name)))
 
 
-def differences(before: Path, after: Path) -> str:
-    """A unified diff of the text files of two trees, `a/` and `b/`; other files that differ have one line each.
-
-    Empty if nothing differs. Text is UTF-8 without zero bytes, of at most `LARGEST_TEXT_BYTES`.
-    """
-    old, new = _files(before), _files(after)
-    return "".join(
-        _difference(name, old.get(name), new.get(name))
-        for name in changed_files(
-            {name: _state(path) for name, path in old.items()}, {name: _state(path) for name, path in new.items()}
-        )
-    )
+def _held(file: Path | None) -> bytes | None:
+    return None if file is None else read_file(file)
 
 
-def _files(folder: Path, prefix: str = "", depth: int = 0) -> dict[str, Path]:
-    """Every file of a tree, by its relative path as text."""
-    found: dict[str, Path] = {}
+def _files(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, Path]]:
     for entry in _entries(folder):
         if entry.name in IGNORED:
             continue
         name = prefix + os.fsencode(entry.name).decode("utf-8", "backslashreplace")
-        if not entry.is_dir(follow_symlinks=False):
-            found[name] = Path(entry.path)
-        elif depth < DEEPEST:
-            found |= _files(Path(entry.path), f"{name}/", depth + 1)
-    return found
-
-
-def _state(file: Path) -> str:
-    if file.is_symlink():
-        return _link_text(file)
-    data = _read(file)
-    return _UNREADABLE if data is None else hashlib.sha256(data).hexdigest()
-
-
-def _link_text(link: Path) -> str:
-    return _LINK + os.fsencode(link.readlink()).decode("utf-8", "backslashreplace")
-
-
-def _difference(name: str, before: Path | None, after: Path | None) -> str:
-    left, right = _text(before), _text(after)
-    if left is None or right is None:
-        return f"Files a/{name} and b/{name} differ\n"
-    lines = difflib.unified_diff(
-        _lines(left), _lines(right), f"a/{name}" if before else "/dev/null", f"b/{name}" if after else "/dev/null"
-    )
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
-
-
-def _text(file: Path | None) -> str | None:
-    """A file's text, empty for none; a link's is where it leads. `None` for what is no text."""
-    if file is None:
-        return ""
-    if file.is_symlink():
-        return _link_text(file) + "\n"
-    data = _read(file)
-    if data is None or len(data) > LARGEST_TEXT_BYTES or b"\0" in data:
-        return None
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-
-
-def _lines(text: str) -> list[str]:
-    """Lines with their ends, split at line feeds alone, as `diff` does."""
-    *whole, last = text.split("\n")
-    return [f"{line}\n" for line in whole] + ([last] if last else [])
+        if entry.is_file(follow_symlinks=False):
+            yield name, Path(entry.path)
+        elif entry.is_dir(follow_symlinks=False) and depth < DEEPEST:
+            yield from _files(Path(entry.path), f"{name}/", depth + 1)

@@ -13,8 +13,8 @@ from rich.text import Text
 from harness.sandbox.choice import choose
 from harness.task_checks import TaskCheck, check_task
 from harness.tasks.base import Task
-from harness.tasks.folder import files_of
 from harness.tasks.registry import Pack, find_task, instruction, list_packs, materialise
+from harness.workspace import files_of
 from profiler.report.json_document import print_json
 
 __all__ = ["check_tasks", "list_tasks", "show_task", "write_task"]
@@ -147,7 +147,7 @@ def _shown(task: Task) -> ShownTask:
         scopes=task.harness.scopes,
         tools=() if task.harness.single_shot else task.harness.tools,
         instructions={scope: instruction(task, scope) for scope in task.harness.scopes},
-        workspace={name: (workspace / name).stat().st_size for name in files_of(workspace)},
+        workspace={name: path.stat().st_size for name, path in files_of(workspace).items()},
         protected=task.harness.protected,
         allowed=task.harness.allowed,
         agent_timeout_s=task.agent_timeout_s,

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 import re
 import tomllib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +17,9 @@ from typing import Any, cast
 import msgspec
 
 from harness.tasks.base import Baselines, Call, Harness, Scope, ScriptedAgent, Step, Task, TaskError, Tests
+from harness.workspace import files_of
 
-__all__ = ["IGNORED", "files_of", "folder_sha256", "instruction", "matches", "read_folder", "trajectory"]
-
-IGNORED = frozenset({".home", ".tmp", "__pycache__", ".pytest_cache", ".hypothesis"})
-"""Folders of a workspace that tools make by themselves: no work of the agent's."""
+__all__ = ["folder_sha256", "instruction", "matches", "read_folder", "trajectory"]
 
 _FORM = "the form of a task folder is described in docs/tasks.md"
 
@@ -125,24 +121,10 @@ def trajectory(task: Task, agent: ScriptedAgent, scope: Scope) -> tuple[Step, ..
     raise TaskError(f"task {task.name} has no scripted agent {agent}", f"write {places[-1]}, or use another agent")
 
 
-def files_of(folder: Path) -> Iterator[str]:
-    """Relative paths of the regular files below a folder, sorted, without what tools make by themselves.
-
-    Links are not followed, and not named.
-    """
-    found: list[str] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in IGNORED]
-        paths = [Path(place, name) for name in names]
-        found += [path.relative_to(folder).as_posix() for path in paths if path.is_file() and not path.is_symlink()]
-    yield from sorted(found)
-
-
 def folder_sha256(folder: Path) -> str:
     """Hash of a folder: of each file its path, whether it may be executed, and its bytes."""
     whole = hashlib.sha256()
-    for name in files_of(folder):
-        path = folder / name
+    for name, path in files_of(folder).items():
         executable = bool(path.stat().st_mode & 0o100)
         whole.update(f"{name}\0{executable:d}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return whole.hexdigest()

@@ -13,7 +13,6 @@ Harbor's `reward.txt`, and `reward` in place of `score`, are read as well.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,8 +22,9 @@ import msgspec
 
 from harness.sandbox.base import Completed, Policy, Sandbox
 from harness.tasks.base import Task
-from harness.tasks.folder import IGNORED, files_of, matches
+from harness.tasks.folder import matches
 from harness.tasks.harbor import place_paths
+from harness.workspace import IGNORED, changed_files, copy_tree, files_of
 from profiler.dispatch_records import Outcome, Verified
 
 __all__ = ["protected_changes", "verify"]
@@ -59,10 +59,10 @@ def verify(
     """
     with tempfile.TemporaryDirectory(prefix="dyno-verify-") as place:
         fresh = Path(place).resolve()
-        _copy(workspace, fresh / "workspace")
+        copy_tree(workspace, fresh / "workspace", leave_out=IGNORED)
         _restore(task, fresh / "workspace")
         for part, target in (("workspace", "original"), ("hidden", "hidden"), ("tests", "tests")):
-            _copy(task.folder / part, fresh / target)
+            copy_tree(task.folder / part, fresh / target, leave_out=IGNORED)
         (fresh / "reward").mkdir()
         if ledger is not None:
             shutil.copyfile(ledger, fresh / "ledger")
@@ -82,37 +82,8 @@ def verify(
 
 def protected_changes(task: Task, workspace: Path) -> tuple[str, ...]:
     """Protected files that the agent changed, removed or added, by their relative paths."""
-    pristine = task.folder / "workspace"
-    names = {*files_of(pristine), *files_of(workspace)}
-    return tuple(
-        name
-        for name in sorted(names)
-        if matches(name, task.harness.protected) and _bytes(pristine / name) != _bytes(workspace / name)
-    )
-
-
-def _bytes(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a folder: regular files, folders, and relative links that stay inside. Pipes and sockets are left out."""
-    target.mkdir()
-    root = source.resolve()
-    for place, folders, names in os.walk(source):
-        folders[:] = [name for name in folders if name not in IGNORED]
-        here = target / Path(place).relative_to(source)
-        for name in [*folders, *names]:
-            path, copied = Path(place, name), here / name
-            if path.is_symlink():
-                inside = not path.readlink().is_absolute() and path.resolve().is_relative_to(root)
-                if inside:
-                    copied.symlink_to(path.readlink())
-            elif path.is_dir():
-                copied.mkdir()
-            elif path.is_file():
-                shutil.copyfile(path, copied)
-                copied.chmod(path.stat().st_mode & 0o777 | 0o600)
+    changed = changed_files(task.folder / "workspace", workspace)
+    return tuple(name for name in changed if matches(name, task.harness.protected))
 
 
 def _restore(task: Task, workspace: Path) -> None:

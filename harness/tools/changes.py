@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.tasks.folder import files_of
+from harness.workspace import files_of
 
 __all__ = ["Changed", "Changes"]
 
@@ -58,8 +58,8 @@ class Changes:
 
     def _look(self, before: dict[str, _Seen]) -> dict[str, _Seen]:
         found: dict[str, _Seen] = {}
-        for name in files_of(self._workspace):
-            seen = _look_at(self._workspace / name, before.get(name))
+        for name, path in files_of(self._workspace).items():
+            seen = _look_at(path, before.get(name))
             if seen is not None:
                 found[name] = seen
         return found

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from backends.base import JsonObject
-from harness.tasks.folder import IGNORED
 from harness.tools import search
 from harness.tools.base import Tool, ToolResult, schema_of
 from harness.tools.paths import LARGEST_FILE_BYTES, PathError, Workspace
+from harness.workspace import IGNORED
 from profiler.dispatch_records import Effect
 
 __all__ = ["FileTool", "edit_tool", "grep_tool", "list_tool", "read_tool", "write_tool"]

@@ -13,10 +13,11 @@ import msgspec
 from harness.sandbox.base import Sandbox
 from harness.settings import Setting
 from harness.tasks.base import Scope, ScriptedAgent, Step, Task
-from harness.tasks.folder import files_of, folder_sha256, matches
+from harness.tasks.folder import folder_sha256, matches
 from harness.tasks.registry import trajectory
 from harness.tasks.verify import protected_changes, verify
 from harness.tools.toolset import make_toolset
+from harness.workspace import changed_files
 from profiler.dispatch_records import Outcome
 
 
@@ -60,8 +61,7 @@ def verified(
 def certain_faults(task: Task, workspace: Path) -> tuple[str, ...]:
     """What state alone proves against an agent: protected files that changed, and changes where none were allowed."""
     before, after = task.folder / "workspace", workspace
-    names = sorted({*files_of(before), *files_of(after)})
-    changed = [name for name in names if _bytes(before / name) != _bytes(after / name)]
+    changed = changed_files(before, after)
     outside = [name for name in changed if task.harness.allowed and not matches(name, task.harness.allowed)]
     return (*protected_changes(task, workspace), *outside)
 
@@ -98,7 +98,3 @@ def check_verifier(task: Task, place: Path, sandbox: Sandbox) -> None:
     for _ in range(2):
         again = verify(task, played.workspace, sandbox, ledger=played.ledger, seconds=60.0)
         assert msgspec.structs.replace(again, duration_ns=first.duration_ns) == first
-
-
-def _bytes(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
