@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.tasks.base import Task
 from profiler.dispatch_document import TurnRow
 from profiler.dispatch_records import DispatchStarted
-from profiler.report.dispatch import TURN_HEADS, turn_cells
+from profiler.report.dispatch import TURN_HEADS, WORD_HEADS, turn_cells
 
 __all__ = ["LiveDispatch", "live_dispatch"]
 
@@ -56,7 +56,7 @@ class LiveDispatch:
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", title=self._title, title_justify="left")
         table.caption, table.caption_justify = about, "left"
         for head in TURN_HEADS:
-            table.add_column(head, justify="left" if head in ("cache", "lost to", "tools") else "right")
+            table.add_column(head, justify="left" if head in WORD_HEADS else "right")
         for row in self._rows[-_KEPT:]:
             table.add_row(*turn_cells(row))
         return table

@@ -37,6 +37,8 @@ _KINDS = {
     "no_engine": "no engine: a scripted agent",
 }
 TURN_HEADS = ("turn", "prompt", "cached", "cache", "lost to", "TTFT", "tok/s", "tools", "took")
+WORD_HEADS = frozenset({"cache", "lost to", "tools"})
+"""Columns of words, which stand at the left; the others are figures."""
 
 
 def print_dispatch(document: DispatchDocument, folder: Path, *, json_output: bool, out: TextIO | None = None) -> None:
@@ -128,8 +130,7 @@ def _turns(document: DispatchDocument) -> Table:
     used = [at for at in range(len(TURN_HEADS)) if any(cells[at] for cells in rows)]
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
     for at in used:
-        left = TURN_HEADS[at] in ("cache", "lost to", "tools")
-        table.add_column(TURN_HEADS[at], justify="left" if left else "right", overflow="fold")
+        table.add_column(TURN_HEADS[at], justify="left" if TURN_HEADS[at] in WORD_HEADS else "right", overflow="fold")
     half = SHOWN_TURNS // 2
     long = len(rows) > SHOWN_TURNS
     for cells in rows[:half] if long else rows:
