@@ -22,7 +22,7 @@ from profiler.records import Fidelity, Forcing, Reply, RequestRecord
 from profiler.rendered import Rendered
 from profiler.verdict import judge
 
-__all__ = ["Judged", "Kept", "Place", "Sender", "message_of"]
+__all__ = ["Judged", "Kept", "Numbers", "Place", "Sender", "message_of"]
 
 
 class Kept(NamedTuple):
@@ -50,6 +50,18 @@ class Place(NamedTuple):
         return f"{self.session}/{self.conversation}/{self.repeat}"
 
 
+class Numbers:
+    """The numbers of a run's requests, from 1: senders that write into one run share them."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def take(self) -> int:
+        """The next one."""
+        self.last += 1
+        return self.last
+
+
 class Sender:
     """Sends requests on one engine, one after the other, and numbers their records from 1.
 
@@ -65,21 +77,24 @@ class Sender:
         ledger: Ledger | None = None,
         calibration: Calibration | None = None,
         wall_clock: Callable[[], int] = time.time_ns,
-        sent_before: int = 0,
+        numbers: Numbers | None = None,
+        elsewhere: str | None = None,
     ) -> None:
+        """`numbers` go on from those of another sender of the run; `elsewhere` names an engine that is not its own."""
         self.engine = engine
         self.ledger = ledger or Ledger()
         self.facts = engine.facts()
         self.fidelity: Fidelity = fidelity
         self._calibration = calibration
         self._wall_clock = wall_clock
-        self._sent = sent_before
+        self.numbers = numbers or Numbers()
+        self._elsewhere = elsewhere
         self._disturbed = False
 
     @property
     def sent(self) -> int:
         """Number of the last request."""
-        return self._sent
+        return self.numbers.last
 
     def send(self, request: Request, place: Place, *, reply: JsonObject | None = None) -> Judged:
         """Send a request. With a `reply` the engine is made to give it, as far as it can be (`Forcing`).
@@ -146,9 +161,8 @@ class Sender:
             inferred=self._inferred(measured),
         )
         self._disturbed = may_be_busy(measured.error)
-        self._sent += 1
         record = RequestRecord(
-            request_id=self._sent,
+            request_id=self.numbers.take(),
             session=place.session,
             conversation=place.conversation,
             turn=place.turn,
@@ -161,6 +175,7 @@ class Sender:
             reply=measured.reply,
             verdict=verdict,
             error=measured.error,
+            engine=self._elsewhere,
         )
         return record, Kept(msgspec.json.encode(request) if body is None else body, _rendered(prompt, generated))
 

@@ -13,12 +13,15 @@ import msgspec
 __all__ = [
     "AbDocument",
     "ArmRow",
+    "CacheRow",
     "ComparisonRow",
     "GuardRow",
     "MetricRow",
     "ModeRow",
     "PartRow",
     "PointRow",
+    "SequentialRow",
+    "TaskRow",
     "Word",
 ]
 
@@ -55,11 +58,57 @@ class MetricRow(msgspec.Struct, frozen=True):
 
 
 class GuardRow(msgspec.Struct, frozen=True):
-    """A metric that must not get worse by more than `margin`: whether that is shown to have held."""
+    """A metric that must not get worse by more than `margin`: whether that is shown to have held.
+
+    `pairs_needed`: where it is not shown, about how many pairs in all would; `None`: more than can be planned.
+    """
 
     metric: MetricRow
     margin: float
     state: Literal["held", "not shown", "broken"]
+    pairs_needed: int | None = None
+
+
+class SequentialRow(msgspec.Struct, frozen=True):
+    """The test that is looked at after every pair, as it stands: `e_value` decides once it has reached `decides_at`.
+
+    `decided_pairs`: the pairs that there were then, and `decided_order` the dispatch after which. `win_low` and
+    `win_high` bound the chance that the treatment is better in a pair, `ratio_low` and `ratio_high` the ratio of a
+    typical (median) pair; both hold at every look. `text` is the figure in words.
+    """
+
+    pairs: int
+    planned_pairs: int
+    won: int
+    lost: int
+    tied: int
+    e_value: float
+    decides_at: float
+    decided_pairs: int | None
+    decided_order: int | None
+    confidence: float
+    win_low: float | None
+    win_high: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+    text: str
+
+
+class TaskRow(msgspec.Struct, frozen=True):
+    """The primary metric on one task: `value` over its pairs, each of which is in `pairs`, by block.
+
+    A ratio or a difference, as in the metric; `None` for a pair in which not both arms have an end. `won` and `lost`
+    count the pairs in which the treatment was better or worse, those where one arm alone succeeded too.
+    """
+
+    task: str
+    scale: Literal["ratio", "difference"]
+    value: float | None
+    pairs: tuple[float | None, ...]
+    won: int | None
+    lost: int | None
+    baseline_passed: int
+    treatment_passed: int
 
 
 class PartRow(msgspec.Struct, frozen=True):
@@ -96,6 +145,9 @@ class ComparisonRow(msgspec.Struct, frozen=True):
 
     `power` is the chance to find an effect as large as the margin, with the spread that was seen. `more_blocks` and
     `more_tasks` would each decide, about, where it cannot be told; `None` where nothing feasible would.
+
+    With `sequential` the plan declared early stopping, and that test alone gave the word: every interval and every p of
+    the other rows is for a fixed number of dispatches, and is too sure here.
     """
 
     baseline: str
@@ -114,6 +166,27 @@ class ComparisonRow(msgspec.Struct, frozen=True):
     more_blocks: int | None
     more_tasks: int | None
     reasons: tuple[str, ...]
+    tasks: tuple[TaskRow, ...] = ()
+    sequential: SequentialRow | None = None
+
+
+class CacheRow(msgspec.Struct, frozen=True):
+    """What an arm's cache did, over the requests of its dispatches. `hits`, `partial` and `full_misses` count
+    continuations; `firsts` had nothing of their conversation to reuse, and `unknown` says nothing.
+
+    A sum is `None` where it is not known of one request. `lost_by_cause_tokens` is by the codes of `dyno explain`.
+    """
+
+    requests: int
+    hits: int
+    partial: int
+    full_misses: int
+    firsts: int
+    unknown: int
+    prompt_tokens: int | None
+    evaluated_tokens: int | None
+    lost_tokens: int | None
+    lost_by_cause_tokens: dict[str, int]
 
 
 class ArmRow(msgspec.Struct, frozen=True):
@@ -137,10 +210,13 @@ class ArmRow(msgspec.Struct, frozen=True):
     pass_all: float | None
     faults: int
     median_s: float | None
+    cache: CacheRow | None = None
 
 
 class PointRow(msgspec.Struct, frozen=True):
-    """One dispatch as it was. `doubts` are reasons to distrust its times; `excluded`: it ended in a fault."""
+    """One dispatch as it was; `time_s` is `None` of one that was simulated. `doubts` are reasons to distrust its times;
+    `excluded`: it ended in a fault.
+    """
 
     order: int
     block: int
@@ -152,14 +228,15 @@ class PointRow(msgspec.Struct, frozen=True):
     exit_status: str
     success: bool | None
     score: float | None
-    time_s: float
+    time_s: float | None
     measures: dict[str, float | None]
     excluded: bool
     doubts: tuple[str, ...] = ()
 
 
 class AbDocument(msgspec.Struct, frozen=True):
-    """An experiment. `done` of `planned` dispatches have an outcome or were given up after two faults.
+    """An experiment. `done` of `planned` dispatches have an outcome or were given up after two faults; `not_needed`
+    were not run, because their arm was decided before. `stopped`: nothing is left, and some were not needed.
 
     `kind` is `aa` where both arms are the same: any difference is then noise. `detectable` is the smallest effect that
     the plan was said to find, a ratio, before anything ran.
@@ -168,7 +245,7 @@ class AbDocument(msgspec.Struct, frozen=True):
     experiment: str
     kind: Literal["ab", "aa"]
     title: str
-    status: Literal["complete", "partial"]
+    status: Literal["complete", "partial", "stopped"]
     fidelity: str
     cache: str
     baseline: str
@@ -184,4 +261,5 @@ class AbDocument(msgspec.Struct, frozen=True):
     points: tuple[PointRow, ...]
     engines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    not_needed: int = 0
     schema: int = SCHEMA

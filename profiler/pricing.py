@@ -84,7 +84,7 @@ def samples_of(records: Iterable[RequestRecord]) -> tuple[list[tuple[int, int, i
     client: list[tuple[int, int, int]] = []
     for record in records:
         u, k = record.evidence.evaluated_tokens, record.verdict.cached_tokens
-        if u is None or k is None or record.error is not None:
+        if u is None or k is None or record.error is not None or record.engine is not None:
             continue
         if record.evidence.prefill_ns:
             engine.append((u, k, record.evidence.prefill_ns))

@@ -124,7 +124,10 @@ class CacheVerdict(msgspec.Struct, frozen=True):
 
 
 class RequestRecord(msgspec.Struct, frozen=True):
-    """One request: who sent it, when things happened, what the engine said, how the cache was judged."""
+    """One request: who sent it, when things happened, what the engine said, how the cache was judged.
+
+    `engine` is the target that answered, where that is another one than the run's: a model that writes summaries.
+    """
 
     request_id: int
     session: str
@@ -139,6 +142,7 @@ class RequestRecord(msgspec.Struct, frozen=True):
     reply: Reply
     verdict: CacheVerdict
     error: Failure | None = None
+    engine: str | None = None
     schema: int = SCHEMA
 
     @property

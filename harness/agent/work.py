@@ -32,8 +32,12 @@ def model_work(sender: Sender, clock: Clock, compactor: Sender | None = None) ->
     )
 
 
-def forced_work(agent: ScriptedAgent, sender: Sender, clock: Clock) -> Work:
-    """The steps of a scripted agent are forced on the engine: a rehearsal."""
+def forced_work(agent: ScriptedAgent, sender: Sender, clock: Clock, compactor: Sender | None = None) -> Work:
+    """The steps of a scripted agent are forced on the engine: a rehearsal. So are the summaries of a `compactor`."""
+
+    def summarising(bench: Bench) -> Model | None:
+        return ForcedModel(compactor, bench.dispatch_id, bench.on_request, ()) if compactor else None
+
     return _work(
         lambda bench: ForcedModel(
             sender,
@@ -43,6 +47,7 @@ def forced_work(agent: ScriptedAgent, sender: Sender, clock: Clock) -> Work:
         ),
         clock,
         context_tokens=sender.facts.context_tokens,
+        compactor=summarising,
     )
 
 

@@ -26,6 +26,12 @@ _Agent = Annotated[
 _Rehearse = Annotated[
     bool, typer.Option("--rehearse", help="Force a scripted agent's steps (default: oracle) on the real engine.")
 ]
+_Simulate = Annotated[
+    bool,
+    typer.Option(
+        "--simulate", help="Model the engine's cache and play a scripted agent on it: tokens, and no engine is asked."
+    ),
+]
 _Blocks = Annotated[
     int | None, typer.Option(min=1, help="How often every arm does every task (default: 2).", show_default=False)
 ]
@@ -48,6 +54,14 @@ _Pauses = Annotated[
     int | None,
     typer.Option(
         min=0, help="How often a machine that has drifted is left alone for 20 s (default: 3).", show_default=False
+    ),
+]
+_StopEarly = Annotated[
+    bool | None,
+    typer.Option(
+        "--stop-early",
+        help="Look after every pair, and run an arm no more once it is decided (docs/statistics.md).",
+        show_default=False,
     ),
 ]
 _Resume = Annotated[
@@ -75,12 +89,14 @@ def ab(
     target: _Target = None,
     agent: _Agent = None,
     rehearse: _Rehearse = False,
+    simulate: _Simulate = False,
     blocks: _Blocks = None,
     seed: _Seed = None,
     cache: _Cache = None,
     primary: _Primary = None,
     margin: _Margin = None,
     pauses: _Pauses = None,
+    stop_early: _StopEarly = None,
     resume: _Resume = None,
     plan: _PlanOnly = False,
     no_sandbox: _NoSandbox = False,
@@ -104,12 +120,14 @@ def ab(
             target=target,
             agent=agent,
             rehearse=rehearse,
+            simulate=simulate,
             blocks=blocks,
             seed=seed,
             cache=cache,
             primary=primary,
             margin=margin,
             pauses=pauses,
+            stop_early=stop_early,
             resume=resume,
             plan_only=plan,
             no_sandbox=no_sandbox,
@@ -127,6 +145,7 @@ def aa(
     target: _Target = None,
     agent: _Agent = None,
     rehearse: _Rehearse = False,
+    simulate: _Simulate = False,
     blocks: _Blocks = None,
     seed: _Seed = None,
     cache: _Cache = None,
@@ -153,12 +172,14 @@ def aa(
             target=target,
             agent=agent,
             rehearse=rehearse,
+            simulate=simulate,
             blocks=blocks,
             seed=seed,
             cache=cache,
             primary=primary,
             margin=margin,
             pauses=pauses,
+            stop_early=None,
             resume=resume,
             plan_only=plan,
             no_sandbox=no_sandbox,

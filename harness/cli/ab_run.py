@@ -9,25 +9,28 @@ from typing import Literal
 
 import msgspec
 
+from harness.cli.ab_simulated import USUAL
 from harness.cli.ab_stand import Stand, arm_order, arm_target
 from harness.dispatch import check_order
 from harness.experiment.blocks import cells_of
 from harness.experiment.document import declaration_of, document_of, planned_detectable
-from harness.experiment.outlook import earlier_s
+from harness.experiment.outlook import earlier_s, unshowable_guard
 from harness.experiment.plan import FEWEST_TASKS, CacheState, ExperimentFidelity, Plan, PlanError
-from harness.experiment.plan_files import is_plan, read_plan
+from harness.experiment.plan_files import SIMULATE, is_plan, read_plan
 from harness.experiment.plan_words import arm_of_word, checked, tasks_of_words
-from harness.experiment.pricing import lost_seconds
+from harness.experiment.pricing import told_of
 from harness.experiment.running import ATTEMPTS, Progress, go_through, is_fault, still_to_do
+from harness.experiment.stopping import Stopper, alpha_of, check_stopping
 from harness.experiment.store import Experiment, create, find_experiment, read_experiment
 from harness.sandbox.choice import choose
+from harness.stats import least_wins
 from profiler.report.ab import print_ab
 from profiler.report.figures import seconds
 from profiler.run_names import new_run_id
 
 __all__ = ["AbAsked", "run_ab"]
 
-_OF_A_PLAN = ("blocks", "seed", "cache", "primary", "margin", "pauses")
+_OF_A_PLAN = ("blocks", "seed", "cache", "primary", "margin", "pauses", "stop_early")
 """What may be typed and is a field of a plan as it stands."""
 
 
@@ -40,12 +43,14 @@ class AbAsked(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None
     agent: str | None
     rehearse: bool
+    simulate: bool
     blocks: int | None
     seed: int | None
     cache: CacheState | None
     primary: str | None
     margin: float | None
     pauses: int | None
+    stop_early: bool | None
     resume: str | None
     plan_only: bool
     no_sandbox: bool
@@ -75,22 +80,23 @@ def run_ab(asked: AbAsked) -> None:
     finally:
         stored = read_experiment(path)
         if asked.resume or any(not one.begun.warm_up for one in stored.done):
-            print_ab(document_of(stored, lost_seconds(stored)), json_output=asked.json_output)
+            print_ab(document_of(stored, told_of(stored)), json_output=asked.json_output)
 
 
 def _go_on(asked: AbAsked, path: Path) -> None:
     stored = read_experiment(path)
     plan = stored.experiment.plan
-    cells = cells_of(plan)
-    todo = still_to_do(cells, stored.done)
+    cells, stopper = cells_of(plan), Stopper(stored)
+    todo = [one for one in still_to_do(cells, stored.done) if stopper.wanted(one.cell)]
     if not todo:
         return
+    of = sum(map(stopper.wanted, cells))
     sandbox, capabilities = choose(allow_none=asked.no_sandbox)
     with Stand(stored, sandbox, capabilities) as stand:
         warm_s = stand.warm_up(todo[0].cell)
         about = f"{seconds(warm_s)}, so that {len(todo)} take about {_minutes(warm_s * len(todo))}"
         print(f"warm-up dispatch, which does not count: {about}", file=sys.stderr, flush=True)
-        go_through(todo, stand.perform, of=len(cells), on_done=_Teller(len(todo)).tell)
+        go_through(todo, stand.perform, of=of, on_done=_Teller(stopper).tell, wanted=stopper.wanted)
 
 
 def _plan(asked: AbAsked) -> Plan:
@@ -101,6 +107,7 @@ def _plan(asked: AbAsked) -> Plan:
         plan = _typed(asked)
     checked(plan)
     declaration_of(plan)
+    check_stopping(plan)
     for arm in plan.arms:
         _, order = arm_order(plan, arm, plan.tasks[0].name)
         check_order(order)
@@ -116,8 +123,9 @@ def _typed(asked: AbAsked) -> Plan:
     if len(arms) < 2:
         hint = "name two settings, or a plan: dyno ab focused bloated"
         raise PlanError(f"{asked.words[0]!r} alone is no comparison, and no plan has that name", hint=hint)
-    fidelity: ExperimentFidelity = "rehearse" if asked.rehearse else "dispatch"
-    plan = Plan(" against ".join(arm.name for arm in arms), tuple(arms), (), fidelity=fidelity)
+    plan = Plan(" against ".join(arm.name for arm in arms), tuple(arms), (), fidelity=_fidelity(asked) or "dispatch")
+    if plan.fidelity == "simulate":
+        plan = msgspec.structs.replace(plan, **SIMULATE)
     changes = {key: value for key, value in _changes(asked).items() if key in _OF_A_PLAN}
     tasks = tasks_of_words(_split(asked.tasks), plan.task_seed)
     return msgspec.structs.replace(plan, tasks=tasks, same_twice=asked.command == "aa", **changes)
@@ -135,9 +143,16 @@ def _changes(asked: AbAsked) -> dict[str, object]:
         "primary": asked.primary,
         "margin": asked.margin,
         "pauses": asked.pauses,
-        "fidelity": "rehearse" if asked.rehearse else None,
+        "stop_early": asked.stop_early,
+        "fidelity": _fidelity(asked),
     }
     return {key: value for key, value in typed.items() if value is not None}
+
+
+def _fidelity(asked: AbAsked) -> ExperimentFidelity | None:
+    if asked.simulate and asked.rehearse:
+        raise PlanError("--simulate and --rehearse exclude each other", hint="--rehearse needs an engine")
+    return "simulate" if asked.simulate else "rehearse" if asked.rehearse else None
 
 
 def _split(tasks: str | None) -> list[str]:
@@ -157,9 +172,7 @@ def _say_plan(asked: AbAsked, plan: Plan) -> None:
     tasks = f"{len(plan.tasks)} tasks × {blocks} × {len(plan.arms)} arms = {plan.dispatches} dispatches"
     lines.append(f"{tasks}, {plan.fidelity}, cache {plan.cache}, order by seed {plan.seed}")
     lines.append(f"primary metric {plan.primary} (equivalent within {plan.margin:g}), guards {', '.join(plan.guards)}")
-    found = planned_detectable(plan)
-    effect = "nothing at all" if found is None else f"a change of {1 - found:.0%} or more".replace("%", " %")
-    lines.append(f"it can detect {effect} (4 times in 5, at the spread of other experiments; dyno aa measures yours)")
+    lines += [_power(plan), *_guard_outlook(plan)]
     if len(plan.tasks) < FEWEST_TASKS:
         lines.append(f"fewer than {FEWEST_TASKS} tasks: a verdict on these tasks says little of others")
     known = earlier_s(asked.runs, plan)
@@ -172,10 +185,36 @@ def _say_plan(asked: AbAsked, plan: Plan) -> None:
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
+def _power(plan: Plan) -> str:
+    least, pairs = check_stopping(plan), len(plan.tasks) * plan.blocks
+    if least is not None:
+        in_a_row = next(n for n in range(1, pairs + 1) if least_wins(n, alpha_of(plan)) is not None)
+        says = (
+            f"looked at after every pair: an arm is run no more once it is decided, after {in_a_row} pairs at the least"
+        )
+        return f"{says}; at the end it takes {least} of {pairs}"
+    found = planned_detectable(plan)
+    effect = "nothing at all" if found is None else f"a change of {1 - found:.0%} or more".replace("%", " %")
+    return f"it can detect {effect} (4 times in 5, at the spread of other experiments; dyno aa measures yours)"
+
+
+def _guard_outlook(plan: Plan) -> list[str]:
+    """That a guard cannot be shown with this plan: better known before than read of afterwards."""
+    found = unshowable_guard(plan)
+    if found is None:
+        return []
+    points = f"{plan.guard_margin * 100:.3g} points"
+    more = f"{found.needed} ({found.blocks} blocks, or {found.tasks} tasks)"
+    cannot = f"{found.pairs} pairs cannot show that {found.name} falls by no more than {points}, even if nothing fails"
+    return [f"{cannot}: that takes {more}; a larger fall that is seen still forbids «better»"]
+
+
 def _about(plan: Plan, number: int) -> str:
     arm = plan.arms[number]
-    agent = arm.agent or ("oracle" if plan.fidelity == "rehearse" else "built-in agent")
-    return f"{arm.name}: setting {arm.setting_name} · {arm.target or 'no engine'} · {agent}"
+    agent = arm.agent or ("built-in agent" if plan.fidelity == "dispatch" else "oracle")
+    engine = arm.target or ("no engine" if plan.fidelity == "dispatch" else USUAL.rstrip(":"))
+    engine = f"the cache of {engine}, modelled" if plan.fidelity == "simulate" else engine
+    return f"{arm.name}: setting {arm.setting_name} · {engine} · {agent}"
 
 
 def _minutes(duration_s: float) -> str:
@@ -185,12 +224,21 @@ def _minutes(duration_s: float) -> str:
 class _Teller:
     """Tells of every dispatch that has ended, and about how long the rest will take."""
 
-    def __init__(self, todo: int) -> None:
+    def __init__(self, stopper: Stopper) -> None:
         self._began = time.monotonic()
-        self._todo, self._seen = todo, 0
+        self._stopper, self._seen = stopper, 0
 
     def tell(self, progress: Progress) -> None:
-        """A line on standard error."""
+        """A line on standard error; and one for each arm that it decided, where the plan looks for that."""
+        self._tell(progress)
+        for one in self._stopper.saw(progress):
+            word = "better" if one.better else "worse"
+            lines = (
+                f"{one.treatment} is decided after {one.pairs} pairs, for the {word}: {one.won} won, {one.lost} lost"
+            )
+            print(f"{lines}; it is run no more", file=sys.stderr, flush=True)
+
+    def _tell(self, progress: Progress) -> None:
         cell, record = progress.cell, progress.record
         self._seen += 1
         head = f"[{progress.done}/{progress.of}] block {cell.block} · {cell.arm} · {cell.task}:"

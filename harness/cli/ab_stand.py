@@ -24,7 +24,10 @@ from typing import Any, Self
 
 import msgspec
 
+from backends import open_engine
 from backends.base import Engine, KeepsTime, Target
+from harness.cli.ab_simulated import USUAL, check_simulated, open_modelled
+from harness.cli.compactor import Compactors, compactor_of
 from harness.cli.opened_site import OpenedSite, opened_site
 from harness.cli.work_order import WorkAsked, order_of, target_of, work_of
 from harness.dispatch import Order, run_dispatch
@@ -50,22 +53,28 @@ AT_ONCE = 3
 
 def arm_order(plan: Plan, arm: Arm, task: str) -> tuple[WorkAsked, Order]:
     """The order of an arm's dispatch on a task. Raises TaskError, AgentError."""
+    simulated = plan.fidelity == "simulate"
     asked = WorkAsked(
-        target=arm.target,
+        target=arm.target or (USUAL if simulated else None),
         agent=arm.agent,
-        rehearse=plan.fidelity == "rehearse",
+        rehearse=plan.fidelity != "dispatch",
         readable=tuple(map(Path, arm.readable)),
         writable=tuple(map(Path, arm.writable)),
         agent_env=arm.agent_env,
         agent_files=arm.agent_files,
     )
-    return asked, order_of(asked, task, plan.task_seed, arm.setting, arm.setting_name)
+    order = order_of(asked, task, plan.task_seed, arm.setting, arm.setting_name)
+    return asked, msgspec.structs.replace(order, fidelity="simulate") if simulated else order
 
 
 def arm_target(plan: Plan, arm: Arm) -> Target | None:
     """The engine of an arm; `None` where a scripted agent asks none. Raises TargetError."""
     asked, order = arm_order(plan, arm, plan.tasks[0].name)
-    return target_of(asked, arm.setting, order)
+    target = target_of(asked, arm.setting, order)
+    compactor_of(arm.setting)
+    if plan.fidelity == "simulate" and target is not None:
+        check_simulated(target)
+    return target
 
 
 class Stand:
@@ -93,6 +102,8 @@ class Stand:
             for sample in stored.anchors[name][:1]:
                 self._first_anchor.setdefault(info.target, sample)
         self._stack = ExitStack()
+        self._opener = open_modelled if self._plan.fidelity == "simulate" else open_engine
+        self._compactors = Compactors(self._opener)
         self._opened: OpenedSite | None = None
         self._cells: CellWriter | None = None
         self._target: Target | None = None
@@ -107,6 +118,7 @@ class Stand:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._compactors.close()
         self._stack.__exit__(kind, error, trace)
 
     def warm_up(self, cell: Cell) -> float:
@@ -135,11 +147,12 @@ class Stand:
             self._look_at_the_anchor(opened, cells, number)
             if opened.engine is not None:
                 opened.forget()
+        summaries = self._compactors.sender(arm.name, arm.setting, opened, order.fidelity, fresh=cell.fresh)
         self._used = True
         cells.begun(
             CellBegun(number, cell.order, cell.block, cell.arm, cell.task, attempt, cell.fresh, warm_up=warm_up)
         )
-        work = work_of(asked, order, opened.site, opened.sender(order.fidelity))
+        work = work_of(asked, order, opened.site, opened.sender(order.fidelity), summaries)
         try:
             record = run_dispatch(order, opened.site, work, number=number, on_started=self._check_task(cell))
         except SandboxError:
@@ -184,6 +197,7 @@ class Stand:
             self._capabilities,
             run_id=name,
             probing=False,
+            opener=self._opener,
         )
         opened = self._stack.enter_context(site)
         self._grounds.append(Ground(arm.name, target, opened.info))
@@ -209,6 +223,7 @@ class Stand:
 
     def _close(self) -> None:
         self._opened = self._cells = None
+        self._compactors.close()
         self._stack.close()
 
     def _check_task(self, cell: Cell) -> Callable[[DispatchStarted, Task], None]:

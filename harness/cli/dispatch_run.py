@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from backends.base import EngineDied
+from harness.cli.compactor import compactor_of, opened_compactor
 from harness.cli.dispatch_report import print_dispatches
 from harness.cli.live import live_dispatch
 from harness.cli.opened_site import opened_site
@@ -48,6 +49,7 @@ def run_task(asked: RunOrder) -> bool:
     order = order_of(asked, task, asked.seed, setting, name)
     check_order(order)
     target = target_of(asked, setting, order)
+    compactor_of(setting)
     sandbox, capabilities = choose(allow_none=asked.no_sandbox)
     settings = {
         "task": order.task,
@@ -63,8 +65,9 @@ def run_task(asked: RunOrder) -> bool:
     try:
         with opened_site(target, asked.runs, "run", settings, sandbox, capabilities) as opened:
             path = opened.path
-            with live_dispatch(opened.memory_bytes) as live:
-                work = work_of(asked, order, opened.site, opened.sender(order.fidelity))
+            second = opened_compactor(order.setting, opened, order.fidelity)
+            with second as compactor, live_dispatch(opened.memory_bytes) as live:
+                work = work_of(asked, order, opened.site, opened.sender(order.fidelity), compactor)
                 record = run_dispatch(order, opened.site, work, on_turn=live.turn, on_started=live.started)
     finally:
         if path is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from harness.cli.watching import gpus_of, watched
 from harness.diary import Site
 from harness.run_facts import run_info
 from harness.sandbox.base import Capabilities, Sandbox
-from harness.sending import Sender
+from harness.sending import Numbers, Sender
 from profiler.causes.cases import Cases
 from profiler.dispatch_records import RunFidelity
 from profiler.dispatch_store import DispatchWriter
@@ -57,7 +57,7 @@ class OpenedSite:
         """What sends on the engine and numbers the requests of all dispatches here; `None` without an engine."""
         if self.engine is None or fidelity == "no_engine":
             return None
-        return self._sender or self._new_sender(fidelity, 0)
+        return self._sender or self._new_sender(fidelity, Numbers())
 
     def forget(self) -> bool:
         """Empty the engine's cache; false where it cannot be, and has to be started anew. Raises EngineError."""
@@ -67,16 +67,16 @@ class OpenedSite:
         self.ledger = Ledger()
         self.site = self.site._replace(cases=Cases(self.info.facts, self._load_log))
         if self._sender is not None:
-            self._new_sender(self._sender.fidelity, self._sender.sent)
+            self._new_sender(self._sender.fidelity, self._sender.numbers)
         return True
 
     def memory_bytes(self) -> int | None:
         """The engine's size when it was last sampled."""
         return self._peaks.last()
 
-    def _new_sender(self, fidelity: Fidelity, sent: int) -> Sender:
+    def _new_sender(self, fidelity: Fidelity, numbers: Numbers) -> Sender:
         assert self.engine is not None
-        self._sender = Sender(self.engine, fidelity=fidelity, ledger=self.ledger, sent_before=sent)
+        self._sender = Sender(self.engine, fidelity=fidelity, ledger=self.ledger, numbers=numbers)
         return self._sender
 
 
@@ -91,16 +91,18 @@ def opened_site(
     *,
     run_id: str | None = None,
     probing: bool = True,
+    opener: Callable[[Target], Engine] = open_engine,
 ) -> Generator[OpenedSite]:
     """Start the engine and open a run below `root` for it; close both when the block ends.
 
-    `settings` are those of the command, for the run's info. With `probing` the server is asked what it really reports.
+    `opener` starts the engine. `settings` are those of the command, for the run's info. With `probing` the server is
+    asked what it really reports.
 
     Raises:
         EngineError: the engine could not be started.
         StoreError: the run cannot be written.
     """
-    with gpus_of() as gpus, _started(target) as engine:
+    with gpus_of() as gpus, _started(target, opener) as engine:
         info = _info(target, engine, command, settings)
         info = msgspec.structs.replace(info, run_id=run_id) if run_id else info
         writer = RunWriter.create(root, info)
@@ -138,11 +140,11 @@ def opened_site(
 
 
 @contextmanager
-def _started(target: Target | None) -> Generator[Engine | None]:
+def _started(target: Target | None, opener: Callable[[Target], Engine]) -> Generator[Engine | None]:
     if target is None:
         yield None
         return
-    engine = open_engine(target)
+    engine = opener(target)
     try:
         yield engine
     finally:

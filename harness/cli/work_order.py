@@ -68,18 +68,24 @@ def target_of(asked: WorkAsked, setting: Setting, order: Order) -> Target | None
     return msgspec.structs.replace(target, options={**target.options, **changed})
 
 
-def work_of(asked: WorkAsked, order: Order, site: Site, sender: Sender | None) -> Work:
-    """What does the work of an order; without a `sender` a script alone. Raises AgentError."""
+def work_of(asked: WorkAsked, order: Order, site: Site, sender: Sender | None, compactor: Sender | None = None) -> Work:
+    """What does the work of an order; without a `sender` a script alone. `compactor` writes its summaries, if another
+    engine is to. Raises AgentError.
+    """
     scripted = _scripted(order.actor)
     if sender is None or scripted is not None:
         assert scripted is not None, "only a scripted agent works without an engine"
-        return script_work(scripted, site.clock) if sender is None else forced_work(scripted, sender, site.clock)
+        return (
+            script_work(scripted, site.clock)
+            if sender is None
+            else forced_work(scripted, sender, site.clock, compactor)
+        )
     if order.actor == "external":
         agent = msgspec.structs.replace(
             _external(asked), model=sender.facts.model or "", wall_s=order.setting.limits.wall_s
         )
         return external_work(agent, sender, site.dispatches, site.clock)
-    return model_work(sender, site.clock)
+    return model_work(sender, site.clock, compactor)
 
 
 def _option(value: str | int | float | bool) -> str:

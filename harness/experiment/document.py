@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from harness.experiment.blocks import cells_of
+from harness.experiment.by_task import by_task
 from harness.experiment.decomposition import decomposed
+from harness.experiment.early_verdict import early_verdict
 from harness.experiment.observations import METRICS, metric_of, observation_of, observations_of
 from harness.experiment.plan import Arm, Plan
-from harness.experiment.pricing import Lost
+from harness.experiment.pricing import Lost, Told
 from harness.experiment.running import is_fault, is_outcome, still_to_do
+from harness.experiment.stopping import ALPHA, alpha_of, unneeded
 from harness.experiment.store import Done, StoredExperiment
 from harness.settings import difference
 from harness.stats import (
@@ -35,16 +41,14 @@ from harness.stats import (
 )
 from harness.stats.power import detectable_effect
 from profiler import guards as machine_guards
-from profiler.ab_document import AbDocument, ArmRow, ComparisonRow, GuardRow, MetricRow, ModeRow, PointRow
+from profiler.ab_document import AbDocument, ArmRow, CacheRow, ComparisonRow, GuardRow, MetricRow, ModeRow, PointRow
 
 __all__ = ["declaration_of", "document_of", "planned_detectable"]
-
-ALPHA = 0.05
 
 
 def planned_detectable(plan: Plan) -> float | None:
     """The ratio of times nearest to 1 that the plan finds in 80 % of experiments, at a spread seen in others."""
-    return detectable_ratio(len(plan.tasks), plan.blocks, alpha=ALPHA / max(1, len(plan.arms) - 1))
+    return detectable_ratio(len(plan.tasks), plan.blocks, alpha=alpha_of(plan))
 
 
 def declaration_of(plan: Plan) -> Declaration:
@@ -62,20 +66,22 @@ def declaration_of(plan: Plan) -> Declaration:
     )
 
 
-def document_of(stored: StoredExperiment, lost: Lost) -> AbDocument:
-    """The document of an experiment, finished or not; `lost` is what its causes took (`harness.experiment.pricing`)."""
+def document_of(stored: StoredExperiment, told: Told) -> AbDocument:
+    """The document of an experiment, finished or not; `told` is what its requests tell (`told_of`)."""
     plan, experiment = stored.experiment.plan, stored.experiment
     observations = observations_of(plan, stored.done)
     cells = cells_of(plan)
-    left = len(still_to_do(cells, stored.done))
+    left_over = still_to_do(cells, stored.done)
+    skipped = sum(unneeded(plan, stored.decisions, todo.cell) for todo in left_over)
+    left = len(left_over) - skipped
     baseline = plan.arms[0]
     declared = declaration_of(plan)
-    rows = tuple(_comparison(plan, stored.done, observations, arm.name, declared, lost) for arm in plan.arms[1:])
+    rows = tuple(_comparison(stored, observations, arm.name, declared, told.lost) for arm in plan.arms[1:])
     return AbDocument(
         experiment=experiment.experiment_id,
         kind=experiment.command,
         title=plan.title,
-        status="partial" if left else "complete",
+        status="partial" if left else "stopped" if skipped else "complete",
         fidelity=plan.fidelity,
         cache=plan.cache,
         baseline=baseline.name,
@@ -83,43 +89,47 @@ def document_of(stored: StoredExperiment, lost: Lost) -> AbDocument:
         blocks=plan.blocks,
         seed=plan.seed,
         planned=len(cells),
-        done=len(cells) - left,
+        done=len(cells) - left - skipped,
         primary=plan.primary,
         detectable=planned_detectable(plan),
-        arms=tuple(_arm(arm, baseline, plan, stored.done, observations) for arm in plan.arms),
+        arms=tuple(_arm(arm, stored, observations, told.caches.get(arm.name)) for arm in plan.arms),
         comparisons=rows,
         points=tuple(_point(plan, one) for one in stored.done if not one.begun.warm_up),
         engines=tuple(dict.fromkeys(_engine(info.target, info.facts.build) for info in stored.loads.values())),
-        notes=(*stored.notes, *_interrupted(stored)),
+        notes=(*stored.notes, *_interrupted(stored), *_failures(stored.done)),
+        not_needed=skipped,
     )
 
 
 def _comparison(
-    plan: Plan,
-    done: Sequence[Done],
-    seen: tuple[Observation, ...],
-    treatment: str,
-    declared: Declaration,
-    lost: Lost,
+    stored: StoredExperiment, seen: tuple[Observation, ...], treatment: str, declared: Declaration, lost: Lost
 ) -> ComparisonRow:
+    plan = stored.experiment.plan
     verdict = judge(seen, plan.arms[0].name, treatment, declared)
+    early = early_verdict(plan, seen, verdict, stored.decisions)
+    if early is not None:
+        # Of a number of pairs that was fixed before, and so of no use here.
+        verdict = msgspec.structs.replace(verdict, power=None, more_blocks=None, more_tasks=None, adjusted_p={})
     return ComparisonRow(
         baseline=verdict.baseline,
         treatment=treatment,
-        word=verdict.word,
-        sentence=sentence(verdict),
-        primary=_metric(verdict.primary, verdict, exploratory=False),
+        word=early.word if early else verdict.word,
+        sentence=early.sentence if early else sentence(verdict),
+        primary=_metric(verdict.primary, verdict, exploratory=early is not None),
         margin=declared.margin,
         beside=tuple(_row(one, verdict.primary.metric, exploratory=True) for one in verdict.primary.beside),
         guards=tuple(_guard(result, verdict) for result in verdict.guards),
         metrics=tuple(_metric(one, verdict, exploratory=True) for one in verdict.exploratory),
-        parts=decomposed(done, verdict.baseline, treatment, lost),
+        # A simulation has no time to take apart.
+        parts=() if plan.fidelity == "simulate" else decomposed(stored.done, verdict.baseline, treatment, lost),
         order=tuple(_row(one, verdict.primary.metric, exploratory=True) for one in verdict.order),
         modes=_modes(verdict.modes),
         power=verdict.power,
         more_blocks=verdict.more_blocks,
         more_tasks=verdict.more_tasks,
-        reasons=verdict.reasons,
+        reasons=early.reasons if early else verdict.reasons,
+        tasks=by_task(seen, verdict.baseline, treatment, declared.primary, [task.name for task in plan.tasks]),
+        sequential=early.row if early else None,
     )
 
 
@@ -158,7 +168,9 @@ def _detectable(estimate: Estimate) -> float | None:
 
 
 def _guard(result: GuardResult, verdict: Verdict) -> GuardRow:
-    return GuardRow(_metric(result.comparison, verdict, exploratory=False), result.guard.margin, result.state)
+    return GuardRow(
+        _metric(result.comparison, verdict, exploratory=False), result.guard.margin, result.state, result.pairs_needed
+    )
 
 
 def _modes(modes: Modes | None) -> tuple[ModeRow, ...]:
@@ -174,7 +186,9 @@ def _modes(modes: Modes | None) -> tuple[ModeRow, ...]:
     )
 
 
-def _arm(arm: Arm, baseline: Arm, plan: Plan, done: Sequence[Done], seen: Iterable[Observation]) -> ArmRow:
+def _arm(arm: Arm, stored: StoredExperiment, seen: Iterable[Observation], cache: CacheRow | None) -> ArmRow:
+    plan, done = stored.experiment.plan, stored.done
+    baseline = plan.arms[0]
     mine = [one for one in seen if one.arm == arm.name and not one.excluded]
     faults = [one for one in done if one.begun.arm == arm.name and not one.begun.warm_up and is_fault(one.ended)]
     judged = [one for one in mine if one.success is not None]
@@ -189,7 +203,7 @@ def _arm(arm: Arm, baseline: Arm, plan: Plan, done: Sequence[Done], seen: Iterab
         name=arm.name,
         setting=arm.setting_name,
         target=arm.target,
-        agent=arm.agent or ("oracle" if plan.fidelity == "rehearse" else "built-in"),
+        agent=arm.agent or ("built-in" if plan.fidelity == "dispatch" else "oracle"),
         differs=differs,
         outcomes=len(mine),
         passed=passed,
@@ -199,6 +213,7 @@ def _arm(arm: Arm, baseline: Arm, plan: Plan, done: Sequence[Done], seen: Iterab
         pass_all=_mean([pass_all_k(n, hits, plan.blocks) for n, hits in tries]),
         faults=len(faults),
         median_s=statistics.median(times) if times else None,
+        cache=cache,
     )
 
 
@@ -219,7 +234,7 @@ def _point(plan: Plan, done: Done) -> PointRow:
         exit_status=record.exit_status,
         success=seen.success,
         score=seen.score,
-        time_s=record.totals.wall_ns / 1e9,
+        time_s=seen.time_s,
         measures=seen.measures,
         excluded=not is_outcome(record),
         doubts=(*doubts, *(doubt.text for doubt in done.doubts)),
@@ -229,6 +244,16 @@ def _point(plan: Plan, done: Done) -> PointRow:
 def _interrupted(stored: StoredExperiment) -> tuple[str, ...]:
     killed = sum(not begun.warm_up for begun in stored.begun) - sum(not one.begun.warm_up for one in stored.done)
     return (f"{killed} × dispatch that was killed before its end, and is done again",) if killed else ()
+
+
+def _failures(done: Iterable[Done]) -> tuple[str, ...]:
+    """What outcomes say of themselves that hardly is the model's doing, such as a program that could not run."""
+    said = Counter(
+        f"{one.begun.arm}: {one.ended.error.message}"
+        for one in done
+        if one.ended.error is not None and is_outcome(one.ended) and not one.begun.warm_up
+    )
+    return tuple(f"{n} × {text}" for text, n in said.most_common())
 
 
 def _engine(target: str, build: str | None) -> str:

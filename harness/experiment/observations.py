@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from harness.experiment.blocks import Cell
 from harness.experiment.plan import Plan, PlanError
 from harness.experiment.running import is_fault, is_outcome
-from harness.experiment.store import Done
+from harness.experiment.store import CellBegun, Done
 from harness.stats import SUCCESS, TIME_TO_SUCCESS, Metric, Observation
 from profiler.dispatch_records import DispatchRecord, Totals
 
-__all__ = ["METRICS", "metric_of", "observation_of", "observations_of"]
+__all__ = ["METRICS", "SIMULATED", "metric_of", "observation_of", "observations_of", "observed"]
 
 METRICS: Final = {
     "time_to_success_s": TIME_TO_SUCCESS,
@@ -28,6 +29,7 @@ METRICS: Final = {
     "ttft_s": Metric("ttft_s", "ratio", "lower", accumulates=True),
     "evaluated_tokens": Metric("evaluated_tokens", "ratio", "lower", accumulates=True),
     "generated_tokens": Metric("generated_tokens", "ratio", "lower", accumulates=True),
+    "lost_tokens": Metric("lost_tokens", "difference", "lower"),
     "cached_share": Metric("cached_share", "difference", "higher"),
     "decode_tokens_per_s": Metric("decode_tokens_per_s", "ratio", "higher"),
     "turns": Metric("turns", "ratio", "lower", accumulates=True),
@@ -36,6 +38,11 @@ METRICS: Final = {
     "peak_memory_bytes": Metric("peak_memory_bytes", "ratio", "lower"),
 }
 """What can be declared as a primary or a guard metric, by name."""
+
+SIMULATED: Final = (
+    "evaluated_tokens", "lost_tokens", "generated_tokens", "cached_share", "turns", "calls", "session_bytes",
+)  # fmt: skip
+"""What a simulation tells of a dispatch, beside its outcome; the first one decides unless another is declared."""
 
 _STOPPED = ("limit_turns", "limit_tokens", "limit_wall")
 
@@ -67,21 +74,26 @@ def observations_of(plan: Plan, done: Iterable[Done]) -> tuple[Observation, ...]
 
 
 def observation_of(plan: Plan, done: Done) -> Observation:
+    """What the statistics are told of a stored dispatch."""
+    return observed(plan, done.begun, done.ended)
+
+
+def observed(plan: Plan, place: CellBegun | Cell, record: DispatchRecord) -> Observation:
     """What the statistics are told of one dispatch."""
-    begun, record, totals = done.begun, done.ended, done.ended.totals
+    totals = record.totals
     wall_s = totals.wall_ns / 1e9
-    limits = (plan.arm(begun.arm).setting.limits.wall_s, _task_limit_s(plan, begun.task))
+    limits = (plan.arm(place.arm).setting.limits.wall_s, _task_limit_s(plan, place.task))
     return Observation(
-        arm=begun.arm,
-        task=begun.task,
-        block=begun.block,
-        order=begun.order,
+        arm=place.arm,
+        task=place.task,
+        block=place.block,
+        order=place.order,
         success=_success(record),
         score=record.outcome.score,
-        time_s=wall_s,
+        time_s=None if plan.fidelity == "simulate" else wall_s,
         limit_s=min(limit for limit in limits if limit is not None),
         censored=record.exit_status in _STOPPED,
-        measures=_measures(totals),
+        measures=_untimed(_measures(totals)) if plan.fidelity == "simulate" else _measures(totals),
         excluded=is_fault(record),
     )
 
@@ -93,6 +105,11 @@ def _success(record: DispatchRecord) -> bool | None:
 
 def _task_limit_s(plan: Plan, name: str) -> float | None:
     return next((task.limit_s for task in plan.tasks if task.name == name), None)
+
+
+def _untimed(measures: dict[str, float | None]) -> dict[str, float | None]:
+    """A simulation takes no time and no memory: that is unknown, and not 0."""
+    return {name: value if name in SIMULATED else None for name, value in measures.items()}
 
 
 def _measures(totals: Totals) -> dict[str, float | None]:
@@ -107,6 +124,7 @@ def _measures(totals: Totals) -> dict[str, float | None]:
         "ttft_s": _seconds(totals.ttft_ns),
         "evaluated_tokens": totals.evaluated_tokens,
         "generated_tokens": generated,
+        "lost_tokens": totals.lost_tokens,
         "cached_share": totals.cached_tokens / totals.prompt_tokens
         if totals.cached_tokens is not None and totals.prompt_tokens
         else None,

@@ -66,6 +66,7 @@ class Plan(msgspec.Struct, frozen=True):
     `seed` decides the order, `task_seed` the contents of the tasks. `margin` is the ratio (0.05: 5 %) within which two
     times count as equivalent, `guard_margin` how far a guard metric may fall, as a difference of rates. `pause_s` is
     how long a machine that has drifted is left alone before the anchor is measured again, `pauses` how often.
+    `stop_early`: the e-value is looked at after every pair, and alone decides (`harness.experiment.stopping`).
     """
 
     title: str
@@ -82,6 +83,7 @@ class Plan(msgspec.Struct, frozen=True):
     guard_margin: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.10
     pause_s: Annotated[float, msgspec.Meta(ge=0)] = 20.0
     pauses: Annotated[int, msgspec.Meta(ge=0)] = 3
+    stop_early: bool = False
     same_twice: bool = False
     """One arm under two names (`dyno aa`): what differs is noise."""
     schema: int = SCHEMA

@@ -33,9 +33,11 @@ from harness.experiment.plan import SCHEMA, Arm, CacheState, ExperimentFidelity,
 from harness.experiment.plan_words import arm_named, tasks_of_words
 from harness.named_files import file_named, toml_files
 
-__all__ = ["BUNDLED", "is_plan", "list_plans", "places", "read_plan"]
+__all__ = ["BUNDLED", "SIMULATE", "is_plan", "list_plans", "places", "read_plan"]
 
 BUNDLED = Path(__file__).parents[2] / "profiles" / "experiments"
+SIMULATE: dict[str, Any] = {"primary": "evaluated_tokens", "guards": (), "blocks": 1}
+"""What a simulation declares unless the plan does: it takes no time, its agent is scripted, a repeat is the same."""
 _FORM = "the form is shown in docs/ab.md"
 
 
@@ -68,6 +70,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     guard_margin: float = 0.10
     pause_s: float = 20.0
     pauses: int = 3
+    stop_early: bool = False
 
 
 def places() -> tuple[Path, ...]:
@@ -100,35 +103,42 @@ def read_plan(word: str, changes: Mapping[str, object]) -> Plan:
         raise PlanError(f"plan {path}: {error.strerror}", hint=_there()) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"plan {path}: {error}", hint=_FORM) from error
-    return _plan({**held, **changes}, f"plan {path}", path.stem)
+    return _plan({**held, **changes}, path)
 
 
-def _plan(held: dict[str, Any], where: str, name: str) -> Plan:
+def _plan(held: dict[str, Any], path: Path) -> Plan:
+    where = f"plan {path}"
     if held.get("schema", SCHEMA) != SCHEMA:
         raise PlanError(f"{where} has schema {held['schema']!r}", hint=f"this dyno reads schema {SCHEMA}")
     _check_keys(held, where)
+    if held.get("fidelity") == "simulate":
+        held = {**SIMULATE, **held}
     try:
         file = msgspec.convert(held, _File)
         shared = {
             key: getattr(file, key)
             for key in ("blocks", "seed", "task_seed", "cache", "fidelity", "primary", "guards", "margin")
         }
-        shared |= {key: getattr(file, key) for key in ("guard_margin", "pause_s", "pauses")}
-        plan = msgspec.convert({"title": file.title or name, "arms": (), "tasks": (), **shared}, Plan)
+        shared |= {key: getattr(file, key) for key in ("guard_margin", "pause_s", "pauses", "stop_early")}
+        plan = msgspec.convert({"title": file.title or path.stem, "arms": (), "tasks": (), **shared}, Plan)
     except msgspec.ValidationError as error:
         words = str(error).replace("Object missing required field", "it has no").replace("`", "").replace("$.", "")
         raise PlanError(f"{where}: {words}", hint=_FORM) from error
-    arms = tuple(_arm(key, table, file) for key, table in file.arms.items())
+    arms = tuple(_arm(key, table, file, path.parent) for key, table in file.arms.items())
     return msgspec.structs.replace(plan, arms=arms, tasks=tasks_of_words(file.tasks, file.task_seed))
 
 
-def _arm(name: str, table: _ArmTable, file: _File) -> Arm:
+def _arm(name: str, table: _ArmTable, file: _File, folder: Path) -> Arm:
     levers = {key: ",".join(value) if isinstance(value, list) else value for key, value in table.set.items()}
     arm = arm_named(name, table.setting, levers, table.target or file.target, table.agent or file.agent)
     return msgspec.structs.replace(
         arm,
         agent_env=tuple(f"{key}={value}" for key, value in table.agent_env.items()),
-        agent_files=tuple(f"{key}={value}" for key, value in table.agent_files.items()),
+        # A template lies beside its plan; a path that does not is as it was typed.
+        agent_files=tuple(
+            f"{key}={folder.resolve() / value if (folder / value).is_file() else value}"
+            for key, value in table.agent_files.items()
+        ),
         readable=table.readable,
         writable=table.writable,
     )

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.experiment.observations import SIMULATED
 from harness.experiment.plan import Arm, Plan, PlanError, PlannedTask
 from harness.personas import find_persona
 from harness.settings import find_setting, name_of, parse_assignments, with_levers
@@ -61,8 +62,8 @@ def checked(plan: Plan) -> Plan:
     """The plan, if all of it can be dispatched.
 
     Raises:
-        PlanError: fewer than two arms, two of one name, a scope that a task does not have, or a fidelity that is not
-            there yet.
+        PlanError: fewer than two arms, two of one name, a scope that a task does not have, or a metric that a
+            simulation does not tell.
         TaskError, SettingError: a scope, a persona or the skills cannot be had.
     """
     names = [arm.name for arm in plan.arms]
@@ -72,7 +73,7 @@ def checked(plan: Plan) -> Plan:
     if twice is not None:
         raise PlanError(f"two arms are named {twice}", hint="dyno aa compares an arm with itself")
     if plan.fidelity == "simulate":
-        raise PlanError("an experiment cannot be simulated yet", hint="--rehearse needs no capable model")
+        _check_simulated(plan)
     for arm in plan.arms:
         find_persona(arm.setting.task.persona)
     with tempfile.TemporaryDirectory(prefix="dyno-plan-") as place:
@@ -86,6 +87,15 @@ def checked(plan: Plan) -> Plan:
                     if scripted == arm.agent:
                         trajectory(task, scripted, scope)
     return plan
+
+
+def _check_simulated(plan: Plan) -> None:
+    for name in (plan.primary, *plan.guards):
+        if name not in (*SIMULATED, "success", "score"):
+            hint = f"metrics of a simulation: {', '.join(SIMULATED)}"
+            raise PlanError(f"a simulation tells no {name}: no engine evaluates anything", hint=hint)
+    if plan.cache == "cold":
+        raise PlanError("a simulation has no cold engine", hint="--cache warm-within begins with an empty cache")
 
 
 def _typed(value: object) -> str:

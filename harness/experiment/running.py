@@ -67,13 +67,18 @@ def go_through(
     *,
     of: int,
     on_done: Callable[[Progress], None] = lambda _: None,
+    wanted: Callable[[Cell], bool] = lambda _: True,
 ) -> None:
-    """Do what is to be done, in order.
+    """Do what is to be done, in order, `of` so many in all with what was done before.
 
     `perform` does a dispatch at its nth attempt and stores it; what it raises ends the experiment, and can be resumed.
+    `wanted` is asked before each whether it is still needed.
     """
     done = of - len(todo)
     for cell, faults in todo:
+        if not wanted(cell):
+            of -= 1
+            continue
         for attempt in range(faults + 1, ATTEMPTS + 1):
             record = perform(cell, attempt)
             over = not is_fault(record) or attempt == ATTEMPTS

@@ -1,6 +1,7 @@
 """What an experiment leaves on disk, so that it can be read in any state, and resumed.
 
     runs/<id>/experiment.json   Experiment: the plan, all of it resolved
+    runs/<id>/decisions.json    Decision of each arm that was decided early, where the plan declared that
     runs/<id>/001/ …            one run for each load of an engine, with all the files of a run (`profiler.store`), and
         cells.jsonl             CellBegun: which dispatch of the plan is about to be done here, written before it
         doubts.jsonl            CellDoubt: what the anchor said beside it
@@ -14,6 +15,7 @@ Raises only `StoreError`, and `PlanError` for a name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +33,7 @@ __all__ = [
     "CellBegun",
     "CellDoubt",
     "CellWriter",
+    "Decision",
     "Done",
     "Experiment",
     "StoredExperiment",
@@ -38,9 +41,11 @@ __all__ = [
     "find_experiment",
     "next_load",
     "read_experiment",
+    "write_decisions",
 ]
 
 FILE = "experiment.json"
+DECISIONS = "decisions.json"
 
 
 class Experiment(msgspec.Struct, frozen=True):
@@ -79,6 +84,24 @@ class CellDoubt(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
 
+class Decision(msgspec.Struct, frozen=True):
+    """That a treatment was decided against the baseline before the plan's end, with so many pairs, and is run no more.
+
+    `order` is the place of the dispatch after which, `e_value` had then reached 1/`alpha`; `better` than the baseline,
+    or worse.
+    """
+
+    treatment: str
+    order: int
+    pairs: int
+    won: int
+    lost: int
+    e_value: float
+    alpha: float
+    better: bool
+    schema: int = SCHEMA
+
+
 class Done(msgspec.Struct, frozen=True):
     """A dispatch of the plan that has ended, whatever came of it, and the load that it was done on.
 
@@ -106,6 +129,7 @@ class StoredExperiment(msgspec.Struct, frozen=True):
     loads: dict[str, RunInfo]
     anchors: dict[str, tuple[AnchorSample, ...]] = {}
     notes: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
 
 class CellWriter:
@@ -141,6 +165,12 @@ def create(runs: Path, experiment: Experiment) -> Path:
         path.mkdir(parents=True)
         write_whole(path / FILE, encode(experiment))
     return path
+
+
+def write_decisions(path: Path, decisions: Sequence[Decision]) -> None:
+    """Write all that was decided early, in place of what was before. Raises StoreError."""
+    with renamed(f"cannot write {path / DECISIONS}"):
+        write_whole(path / DECISIONS, encode(_Decisions(tuple(decisions))))
 
 
 def next_load(path: Path) -> str:
@@ -189,7 +219,8 @@ def read_experiment(path: Path) -> StoredExperiment:
         begun += here
         done += ended
         notes += [f"{folder.name}: {note}" for note in said]
-    return StoredExperiment(path, experiment, tuple(begun), tuple(done), loads, anchors, tuple(notes))
+    decisions = _read_decisions(path / DECISIONS)
+    return StoredExperiment(path, experiment, tuple(begun), tuple(done), loads, anchors, tuple(notes), decisions)
 
 
 def _load(folder: Path, run: StoredRun) -> tuple[list[CellBegun], list[Done], list[str]]:
@@ -213,6 +244,18 @@ def _loads(path: Path) -> list[Path]:
     return sorted(folder for folder in path.iterdir() if folder.is_dir() and folder.name.isdecimal())
 
 
+def _read_decisions(file: Path) -> tuple[Decision, ...]:
+    if not file.is_file():
+        return ()
+    with renamed(f"cannot read {file}"):
+        data = file.read_bytes()
+    try:
+        return msgspec.json.decode(data, type=_Decisions).decisions
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        hint = "remove it: what was decided follows from the dispatches"
+        raise StoreError(f"cannot read {file}: {error}", hint=hint) from error
+
+
 def _read_plan(file: Path) -> Experiment:
     if not file.is_file():
         raise StoreError(f"no experiment in {file.parent}: it holds no {FILE}", hint="name a folder under runs/")
@@ -223,6 +266,11 @@ def _read_plan(file: Path) -> Experiment:
         return msgspec.json.decode(data, type=Experiment)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"cannot read {file}: {error}", hint="the experiment cannot be used without it") from error
+
+
+class _Decisions(msgspec.Struct, frozen=True):
+    decisions: tuple[Decision, ...]
+    schema: int = SCHEMA
 
 
 class _Schema(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import msgspec
@@ -115,7 +116,7 @@ def program_of(agent: ExternalAgent) -> tuple[Path, tuple[str, ...]]:
         raise AgentError(f"the agent's command cannot be read ({error})", hint="close its quotes") from error
     if not words:
         raise AgentError("the agent's command is empty", hint='for example --agent "pi --print {instruction}"')
-    program = shutil.which(words[0])
+    program = shutil.which(words[0].replace("{python}", sys.executable))
     if program is None:
         raise AgentError(f"the agent's program {words[0]!r} is not there", hint="install it, or give its path")
     return Path(program).absolute(), tuple(words[1:])

@@ -147,7 +147,7 @@ def _asks_of_run(run: StoredRun, prompts: dict[int, Rendered], bodies: dict[int,
     free = FreeIds()
     ours = OwnRequests(run, prompts, opening, free)
     yield from ours.opening()
-    for record in run.requests:
+    for record in (one for one in run.requests if one.engine is None):
         yield from ours.before(record)
         rendered = prompts.get(record.request_id)
         refused = record.error is not None and record.error.kind == ContextOverflow.__name__

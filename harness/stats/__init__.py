@@ -14,9 +14,10 @@ from harness.stats.modes import Modes, find_modes
 from harness.stats.order_effects import second_by_first, trend
 from harness.stats.pairing import Paired, pair_up
 from harness.stats.power import detectable_ratio, detectable_success, more_needed, power_of_ratio, power_of_success
+from harness.stats.ratios import log_ratios
 from harness.stats.sentences import describe, sentence
-from harness.stats.sequential import Sequential, look
-from harness.stats.success import rate_interval, success_rate
+from harness.stats.sequential import Sequential, in_time, least_wins, look
+from harness.stats.success import pairs_to_rule_out, rate_interval, success_rate
 from harness.stats.survival import log_rank_p, median_time_s, restricted_mean_difference
 from harness.stats.verdict import (
     SUCCESS,
@@ -56,12 +57,16 @@ __all__ = [
     "detectable_success",
     "find_modes",
     "holm",
+    "in_time",
     "judge",
+    "least_wins",
     "log_rank_p",
+    "log_ratios",
     "look",
     "median_time_s",
     "more_needed",
     "pair_up",
+    "pairs_to_rule_out",
     "pass_all_k",
     "pass_at_k",
     "power_of_ratio",

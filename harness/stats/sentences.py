@@ -63,7 +63,8 @@ def _more(verdict: Verdict) -> str:
 
 def _guarded(result: GuardResult) -> str:
     main, guard = result.comparison.main, result.guard
-    limit = f"that {guard.metric.name} does not get worse by more than {guard.margin:.3g}"
     if result.state == "broken":
         return f"Against it: {guard.metric.name} {describe(main)}, and the guard allows {guard.margin:.3g}"
-    return f"Not shown: {limit}: {describe(main)}"
+    needed = f"about {result.pairs_needed}" if result.pairs_needed is not None else "more than can be planned"
+    limit = f"that {guard.metric.name} does not get worse by more than {guard.margin:.3g}"
+    return f"Not shown: {limit} ({main.pairs} pairs; needs {needed})"

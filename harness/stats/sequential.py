@@ -24,7 +24,7 @@ from harness.stats.base import Interval, Metric, Pair
 from harness.stats.ratios import log_ratios
 from harness.stats.wins import outcome
 
-__all__ = ["Sequential", "in_time", "log_e_value", "look", "ratio_always", "win_rate_always"]
+__all__ = ["Sequential", "in_time", "least_wins", "log_e_value", "look", "ratio_always", "win_rate_always"]
 
 Floats = NDArray[np.float64]
 
@@ -72,6 +72,13 @@ def ratio_always(least: Sequence[float], most: Sequence[float], alpha: float = 0
         return Interval(None, None, 1 - alpha)
     low, high = sorted(least)[outside - 1], sorted(most)[n - outside]
     return Interval(None if math.isinf(low) else math.exp(low), None if math.isinf(high) else math.exp(high), 1 - alpha)
+
+
+def least_wins(pairs: int, alpha: float = 0.05, a: float = 1.0) -> int | None:
+    """How many of so many pairs have to be won for a decision at their end; `None` if even all would not do."""
+    won = np.arange(pairs // 2 + 1, pairs + 1, dtype=np.float64)
+    enough = np.flatnonzero(log_e_value(won, pairs - won, a) >= math.log(1 / alpha))
+    return int(won[enough[0]]) if enough.size else None
 
 
 def in_time(pairs: Iterable[Pair]) -> tuple[Pair, ...]:

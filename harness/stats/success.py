@@ -7,19 +7,25 @@ width and takes each pair for itself. The wider of the two counts on each side.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.stats.base import Estimate, Interval, Metric, Observation
+from harness.stats.base import Estimate, Interval, Metric, Observation, Pair
 from harness.stats.locations import student
 from harness.stats.pairing import Paired, counted, units_of
 
-__all__ = ["compare_success", "mcnemar_p", "newcombe", "rate_interval", "success_rate", "wilson"]
+__all__ = [
+    "MOST_PAIRS", "compare_success", "mcnemar_p", "newcombe", "outcome_cells", "pairs_to_rule_out", "rate_interval",
+    "success_rate", "wilson",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
+MOST_PAIRS: Final = 2000
+"""More than this are not a plan."""
 
 
 def wilson(hits: Floats, n: Floats, confidence: float) -> tuple[Floats, Floats]:
@@ -53,6 +59,18 @@ def newcombe(cells: Floats, confidence: float) -> tuple[Floats, Floats]:
     return rate_2 - rate_1 - below, rate_2 - rate_1 + above
 
 
+def pairs_to_rule_out(cells: Sequence[float], fall: float, confidence: float) -> int | None:
+    """About how many pairs rule out a larger fall of the rate of success, if they succeed as often as `cells` do.
+
+    `cells` as for `newcombe`; (1, 0, 0, 0), where nothing fails, is the fewest that can be. None: more than 2000.
+    """
+    shares = np.asarray(cells, dtype=np.float64) / sum(cells)
+    n = np.arange(1, MOST_PAIRS + 1, dtype=np.float64)
+    low, _ = newcombe(shares * n[:, None], confidence)
+    enough = np.flatnonzero(low > -fall)
+    return int(n[enough[0]]) if enough.size else None
+
+
 def rate_interval(hits: int, n: int, confidence: float = 0.95) -> Interval | None:
     """Wilson's interval of `hits` in `n`; None of nothing."""
     if n == 0:
@@ -79,6 +97,17 @@ def success_rate(observations: Iterable[Observation], arm: str, confidence: floa
     )
 
 
+def outcome_cells(pairs: Iterable[Pair]) -> tuple[int, int, int, int]:
+    """How many pairs succeeded in both arms, in the baseline alone, in the treatment alone, in none; as judged."""
+    judged = [(pair.baseline.success, pair.treatment.success) for pair in pairs]
+    return (
+        judged.count((True, True)),
+        judged.count((True, False)),
+        judged.count((False, True)),
+        judged.count((False, False)),
+    )
+
+
 def mcnemar_p(lost: int, won: int) -> float:
     """The exact two-sided p of McNemar's test, from the pairs in which one arm alone succeeded; 1 without any."""
     return float(stats.binomtest(won, lost + won).pvalue) if lost + won else 1.0
@@ -102,9 +131,9 @@ def compare_success(paired: Paired, metric: Metric, confidence: float = 0.95) ->
             tasks=0,
             notes=(*notes, "no pair was judged"),
         ), ()
-    lost, won = outcomes.count((True, False)), outcomes.count((False, True))
-    cells = np.asarray([outcomes.count((True, True)), lost, won, outcomes.count((False, False))], dtype=np.float64)
-    low, high = (float(bound) for bound in newcombe(cells, confidence))
+    cells = outcome_cells(judged)
+    _, lost, won, _ = cells
+    low, high = (float(bound) for bound in newcombe(np.asarray(cells, dtype=np.float64), confidence))
     units = units_of(tasks, [float(second) - float(first) for first, second in outcomes])
     by_task = student(units.values, confidence)
     exact = mcnemar_p(lost, won)

@@ -14,13 +14,14 @@ from typing import Final, Literal
 
 import msgspec
 
-from harness.stats.base import Comparison, Estimate, Interval, Metric, Observation
+from harness.stats.base import Comparison, Estimate, Interval, Metric, Observation, Pair
 from harness.stats.compare import compare, effect_of, favours
 from harness.stats.families import holm
 from harness.stats.modes import Modes, find_modes
 from harness.stats.order_effects import second_by_first, trend
 from harness.stats.pairing import pair_up
 from harness.stats.power import More, detectable_effect, more_needed, power_of_effect
+from harness.stats.success import MOST_PAIRS, outcome_cells, pairs_to_rule_out
 
 __all__ = [
     "SUCCESS", "TIME_TO_SUCCESS", "Declaration", "Guard", "GuardResult", "GuardState", "Verdict", "Word", "judge",
@@ -64,6 +65,9 @@ class GuardResult(msgspec.Struct, frozen=True):
     state: GuardState
     ruled_out: bool
     """That the margin holds is ruled out: the whole interval lies beyond."""
+    pairs_needed: int | None = None
+    """Where it is not shown: about how many pairs in all would show it, if they go on as they did; None: not feasible,
+    or not known."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +191,23 @@ def _guarded(seen: tuple[Observation, ...], baseline: str, treatment: str, guard
     if effect is not None and not favours(guard.metric, comparison.main, 1.0):
         low, high, effect = -high, -low, -effect
     state: GuardState = "held" if low > -room else "broken" if effect is not None and effect < -room else "not shown"
-    return GuardResult(guard, comparison, state, high < -room)
+    pairs = pair_up(seen, baseline, treatment).pairs if guard.metric.kind == "success" else ()
+    needed = _pairs_needed(comparison.main, pairs, effect, low, room) if state == "not shown" else None
+    return GuardResult(guard, comparison, state, high < -room, needed)
+
+
+def _pairs_needed(main: Estimate, pairs: tuple[Pair, ...], effect: float | None, low: float, room: float) -> int | None:
+    """About how many pairs would rule out a fall beyond the margin.
+
+    The width over tasks falls with the root of their number; that of rates, which have one even where nothing varies,
+    is Newcombe's.
+    """
+    if effect is None or main.interval is None or not math.isfinite(low) or effect <= -room:
+        return None
+    cells = outcome_cells(pairs)
+    by_rates = pairs_to_rule_out(cells, room, main.interval.confidence) if any(cells) else 0
+    by_tasks = math.ceil(main.pairs * ((effect - low) / (effect + room)) ** 2) if main.spread else 0
+    return max(by_rates, by_tasks) if by_rates is not None and by_tasks <= MOST_PAIRS else None
 
 
 def _margin(metric: Metric, margin: float) -> float:

@@ -106,6 +106,8 @@ class Cases:
 
     def next(self, record: RequestRecord, body: bytes | None, rendered: Rendered | None) -> Case | None:
         """Take the next request; its case, or `None` if it lost nothing."""
+        if record.engine is not None:
+            return None  # what another engine holds decides about no cache here
         raw = _Raw(record, body, rendered)
         case: Case | None = None
         if lost_something(record):

@@ -9,7 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from profiler.ab_document import AbDocument, ArmRow, ComparisonRow, MetricRow, PartRow, PointRow
+from profiler.ab_document import AbDocument, ArmRow, ComparisonRow, GuardRow, MetricRow, PartRow, PointRow
+from profiler.report.ab_tables import caches_table, tasks_table
 from profiler.report.figures import UNKNOWN, seconds
 from profiler.report.json_document import print_json
 
@@ -40,10 +41,18 @@ def render_ab(document: AbDocument) -> RenderableType:
     """The report as something rich can print."""
     parts: list[RenderableType] = [Text()]
     for row in document.comparisons:
-        parts += [_verdict(document, row)]
+        parts += [_verdict(document, row), *_early(row)]
     parts += [Text(), _arms(document)]
+    if any(arm.cache for arm in document.arms):
+        parts += [Text(), caches_table(document)]
     for row in document.comparisons:
         parts += [Text(), Text(f"why: {row.treatment} against {row.baseline}", "bold"), *_why(document, row)]
+    if document.comparisons:
+        parts += [
+            Text(),
+            Text(f"{document.primary} on each task, against {document.baseline}", "bold"),
+            tasks_table(document),
+        ]
     if document.points:
         parts += [Text(), Text("every dispatch, in the order in which they ran", "bold"), _points(document)]
     parts += [Text(f"* {doubt}", "yellow") for doubt in _doubts(document)]
@@ -61,6 +70,15 @@ def _verdict(document: AbDocument, row: ComparisonRow) -> Text:
         word = "NOISE" if row.word in ("equivalent", "cannot tell") else "NOT ONLY NOISE"
         return Text.assemble((word, "bold yellow" if word == "NOT ONLY NOISE" else "bold"), f"  {sentence}")
     return Text.assemble((row.word.upper(), _COLOURS[row.word]), f"  {sentence}")
+
+
+def _early(row: ComparisonRow) -> list[RenderableType]:
+    """What holds of an experiment that was looked at after every pair, and what does not."""
+    if row.sequential is None:
+        return []
+    error = f"{(1 - row.sequential.confidence) * 100:.3g} %"
+    says = f"it was looked at after every pair, and that verdict alone is wrong in no more than {error} of experiments:"
+    return [Text(f"{says} other intervals and p below are for a fixed number of dispatches, and too sure here", "dim")]
 
 
 def _detectable(row: MetricRow) -> str:
@@ -95,6 +113,7 @@ def _why(document: AbDocument, row: ComparisonRow) -> list[RenderableType]:
         pairs, tasks = row.parts[0].pairs, row.parts[0].tasks
         lines.append(Text(f"seconds a dispatch, mean over {tasks} tasks ({pairs} pairs); intervals of 95 %", "dim"))
     lines.append(_metrics(row, floor=document.kind == "aa"))
+    lines += [Text(f"guard: {_guard(guard)}", "dim") for guard in row.guards if document.kind == "ab"]
     lines += [Text(f"order: {one.method}: {one.text}", "dim") for one in row.order]
     if row.modes:
         slow = "; ".join(f"{mode.arm} {mode.slow} of {mode.dispatches}" for mode in row.modes)
@@ -140,14 +159,25 @@ def _metrics(row: ComparisonRow, *, floor: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for head in ("metric", "treatment", "interval", "p", "pairs", "tasks", ""):
         table.add_column(head, justify="left" if head in ("metric", "") else "right", no_wrap=head != "")
-    table.add_row(*_metric_cells(row.primary), _found(row.primary) if floor else "primary", style="bold")
+    table.add_row(*_metric_cells(row.primary), _found(row.primary) if floor else _primary(row), style="bold")
     for guard in row.guards:
-        declared = f"guard of {guard.margin:g}: {guard.state}"
-        table.add_row(*_metric_cells(guard.metric), _found(guard.metric) if floor else declared)
+        table.add_row(*_metric_cells(guard.metric), _found(guard.metric) if floor else "guard")
     for metric in row.metrics:
         if metric.low is not None or metric.high is not None:
             table.add_row(*_metric_cells(metric), _found(metric) if floor else "exploratory", style="dim")
     return table
+
+
+def _primary(row: ComparisonRow) -> str:
+    return "primary" if row.sequential is None else "does not decide"
+
+
+def _guard(guard: GuardRow) -> str:
+    allowed = f"{guard.metric.metric} may get worse by {guard.margin:g}: {guard.state}"
+    if guard.state != "not shown":
+        return allowed
+    needed = f"about {guard.pairs_needed} pairs would" if guard.pairs_needed else "no plan of a sensible size would"
+    return f"{allowed} with {guard.metric.pairs} pairs, {needed}"
 
 
 def _found(row: MetricRow) -> str:
@@ -217,6 +247,8 @@ def _where(document: AbDocument) -> str:
     what = f"{len(document.tasks)} tasks × {blocks} × {len(document.arms)} arms"
     lines = [f"{document.fidelity} · cache {document.cache} · {what} · order by seed {document.seed}"]
     lines += document.engines
+    if document.not_needed:
+        lines.append(f"{document.not_needed} dispatches were not run: their arms were decided before")
     if document.status == "partial":
         of = f"{document.done} of {document.planned}"
         lines.append(f"[{of} dispatches are done: dyno {document.kind} --resume {document.experiment} goes on]")

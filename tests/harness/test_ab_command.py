@@ -53,6 +53,7 @@ def dyno(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["plain", "focused", "--tasks", "toolbench:2"], TargetError, "no engine was named"),
         (["plain", "focused@tiny", *SMALL], TaskError, "asks no engine"),
         (["--resume", "latest"], PlanError, "no experiment 'latest'"),
+        (["plain", "focused", *SMALL, "--stop-early"], PlanError, "4 pairs are too few to be decided"),
     ],
 )
 def test_a_wrong_input_is_one_clear_line_and_starts_nothing(
@@ -78,6 +79,8 @@ def test_the_plan_alone_runs_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "6 tasks × 2 blocks × 2 arms = 24 dispatches" in done.stderr
     assert "it can detect a change of 20 % or more" in done.stderr
+    assert "12 pairs cannot show that success falls by no more than 10 points, even if nothing fails" in done.stderr
+    assert "that takes 25 (5 blocks, or 13 tasks)" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
@@ -103,6 +106,30 @@ def test_kill_9_in_the_middle_and_resume_repeats_nothing_and_loses_nothing(tmp_p
     assert [arm["passed"] for arm in document["arms"]] == [4, 4]
     shown = dyno("ab", "--resume", document["experiment"][:12], "--json", cwd=tmp_path)
     assert json.loads(shown.stdout) == document
+
+
+def test_an_experiment_that_ends_early_ends_as_early_when_it_was_killed(tmp_path: Path) -> None:
+    hostile = "plain,prompt.volatile=counter"
+    words = ("ab", "plain", hostile, "--tasks", "toolbench:10", "--simulate", "--stop-early", "--seed", "3")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command(*words), cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("[6/20]"):
+                process.send_signal(signal.SIGKILL)
+                break
+    done = dyno("ab", "--resume", "latest", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{hostile} is decided after 8 pairs, for the worse: 0 won, 8 lost; it is run no more" in done.stderr
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, SCHEMA)
+    assert (document["status"], document["done"], document["not_needed"]) == ("stopped", 16, 4)
+    (row,) = document["comparisons"]
+    assert (row["word"], row["sequential"]["decided_order"]) == ("worse", 15)
+    again = dyno("ab", "--resume", "latest", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout) == document
 
 
 def test_ctrl_c_reports_what_there_is(tmp_path: Path) -> None:

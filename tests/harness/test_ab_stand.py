@@ -14,7 +14,7 @@ from harness.experiment.blocks import cells_of
 from harness.experiment.document import document_of
 from harness.experiment.plan import CacheState, Plan, PlanError
 from harness.experiment.plan_words import arm_of_word, tasks_of_words
-from harness.experiment.pricing import lost_seconds
+from harness.experiment.pricing import told_of
 from harness.experiment.running import Progress, go_through, still_to_do
 from harness.experiment.store import Experiment, StoredExperiment, create, find_experiment, read_experiment
 from profiler.ab_document import AbDocument
@@ -33,8 +33,9 @@ TASKS = ["toolbench/chain2-1", "toolbench/chain2-2", "toolbench/select-1"]
 def made(tmp_path: Path, cache: CacheState = "warm-within", target: str | None = "scripted:", **further: Any) -> Path:
     arms = tuple(arm_of_word(word, target, "oracle") for word in ("plain", HOSTILE))
     fidelity = "rehearse" if target else "dispatch"
+    tasks = tasks_of_words(further.pop("tasks", TASKS), 0)
     fields = {"blocks": 2, "cache": cache, "fidelity": fidelity, **further}
-    plan = Plan(title="two", arms=arms, tasks=tasks_of_words(TASKS, 0), **fields)
+    plan = Plan(title="two", arms=arms, tasks=tasks, **fields)
     return create(tmp_path, Experiment("an-experiment", "ab", 0, plan))
 
 
@@ -60,7 +61,7 @@ def go_on(path: Path, *, stop_after: int | None = None) -> None:
 
 
 def reported(stored: StoredExperiment) -> AbDocument:
-    return document_of(stored, lost_seconds(stored))
+    return document_of(stored, told_of(stored))
 
 
 def figures(document: AbDocument) -> object:

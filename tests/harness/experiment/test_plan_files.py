@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_a_wrong_plan_is_one_clear_line(tmp_path: Path, old: str, new: str, erro
     ("changes", "said"),
     [
         ({"arms": 1}, "two arms"),
-        ({"fidelity": "simulate"}, "cannot be simulated yet"),
+        ({"fidelity": "simulate", "primary": "wall_s"}, "a simulation tells no wall_s"),
         ({"same": True}, "two arms are named"),
     ],
 )
@@ -97,12 +98,24 @@ def test_a_plan_that_cannot_be_done_is_told_before_anything_starts(
     tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
     text = GOOD.partition("[arms.b]")[0] if "arms" in changes else GOOD
-    typed = {"tasks": ["toolbench/select-1"]} | {k: v for k, v in changes.items() if k == "fidelity"}
+    typed = {"tasks": ["toolbench/select-1"]} | {k: v for k, v in changes.items() if k in ("fidelity", "primary")}
     plan = read_plan(written(tmp_path, text), typed)
     if "same" in changes:
         plan = type(plan)(plan.title, (plan.arms[0],) * 2, plan.tasks)
     with pytest.raises(PlanError, match=said):
         checked(plan)
+
+
+def test_a_plan_that_is_simulated_declares_what_a_simulation_tells(tmp_path: Path) -> None:
+    text = GOOD.replace("blocks = 3\n", "")
+    plan = read_plan(written(tmp_path, text), {"fidelity": "simulate", "tasks": ["toolbench/select-1"]})
+    assert (plan.primary, plan.guards, plan.blocks) == ("evaluated_tokens", (), 1)
+
+
+def test_early_stopping_is_declared_in_the_plan(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD.replace("blocks = 3", "blocks = 3\nstop_early = true"))
+    assert read_plan(path, {}).stop_early
+    assert not read_plan(path, {"stop_early": False}).stop_early
 
 
 def test_no_such_plan_names_the_nearest() -> None:
@@ -113,18 +126,12 @@ def test_no_such_plan_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("path", list_plans(), ids=lambda path: path.stem)
 def test_a_plan_that_comes_with_dyno_can_be_used(path: Path) -> None:
-    text = path.read_text()
-    pack = text.partition('tasks = ["')[2].partition('"')[0].partition(":")[0]
-    plan = checked(read_plan(str(path), {"tasks": [f"{pack}:1"]}))
+    words = tomllib.loads(path.read_text())["tasks"]
+    pack, _, _ = words[0].partition(":")
+    plan = checked(read_plan(str(path), {"tasks": [pack if "/" in pack else f"{pack}:1"]}))
     assert len(plan.arms) >= 2
     assert plan.title
-    whole = tasks_words(text)
-    assert sum(int(word.partition(":")[2] or 6) for word in whole) >= 6
-
-
-def tasks_words(text: str) -> list[str]:
-    line = next(line for line in text.splitlines() if line.startswith("tasks = "))
-    return [word.strip(' "') for word in line.partition("[")[2].rstrip("]").split(",")]
+    assert sum(1 if "/" in word else int(word.partition(":")[2] or 6) for word in words) >= 6
 
 
 def test_an_arm_as_it_is_typed() -> None:

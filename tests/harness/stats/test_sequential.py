@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.stats import TIME_TO_SUCCESS, look, pair_up
-from harness.stats.sequential import log_e_value, ratio_always, win_rate_always
+from harness.stats.sequential import least_wins, log_e_value, ratio_always, win_rate_always
 from tests.harness.stats.experiments import Drawn, dispatch, draw, observed
 
 
@@ -56,6 +56,16 @@ def test_eight_wins_in_a_row_decide() -> None:
     ]
     found = look(pair_up(seen, "A", "B").pairs, TIME_TO_SUCCESS)
     assert (found.won, found.lost, found.stop, found.stopped_after) == (12, 0, True, 8)
+    assert found.for_treatment
+
+
+def test_how_many_pairs_have_to_be_won_for_a_decision() -> None:
+    assert [least_wins(n) for n in (7, 8, 9, 12, 20)] == [None, 8, 9, 11, 17]
+    for n, won in ((12, 11), (20, 17)):
+        enough, less = (
+            math.exp(float(log_e_value(np.array(float(k)), np.array(float(n - k))))) for k in (won, won - 1)
+        )
+        assert less < 20 <= enough
 
 
 def test_the_worse_arm_loses() -> None:

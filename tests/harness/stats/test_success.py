@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.stats import SUCCESS, compare, rate_interval, success_rate
-from harness.stats.success import mcnemar_p, newcombe
+from harness.stats.success import mcnemar_p, newcombe, pairs_to_rule_out
 from tests.harness.stats.experiments import dispatch
 
 
@@ -83,3 +83,18 @@ def _successes(gains: list[int]):  # type: ignore[no-untyped-def]
     for place, gain in enumerate(gains):
         yield dispatch("A", f"t{place // 2}", place % 2, success=False)
         yield dispatch("B", f"t{place // 2}", place % 2, success=bool(gain))
+
+
+def test_the_fewest_pairs_that_rule_out_a_fall_rule_it_out_and_one_less_does_not() -> None:
+    """Where nothing fails the lower bound is −z²/(n + z²): above −0.1 from n > 9 z² on, which is 24.4."""
+    assert pairs_to_rule_out((1, 0, 0, 0), 0.1, 0.9) == 25
+    for n, holds in ((25, True), (24, False)):
+        low, _ = newcombe(np.array([float(n), 0.0, 0.0, 0.0]), 0.9)
+        assert (float(low) > -0.1) is holds
+
+
+def test_failures_ask_for_more_pairs_and_a_fall_beyond_the_margin_for_more_than_there_are() -> None:
+    some = pairs_to_rule_out((8, 1, 1, 2), 0.1, 0.9)
+    assert some is not None
+    assert some > 25
+    assert pairs_to_rule_out((8, 3, 0, 1), 0.1, 0.9) is None

@@ -87,7 +87,8 @@ def test_a_few_pairs_show_no_guard() -> None:
     found = verdict(observed(draw(41, 1, 6, 2, 0.5)))
     assert found.word == "better"
     assert found.guards[0].state == "not shown"
-    assert "Not shown: that success does not get worse by more than 0.1" in sentence(found)
+    assert found.guards[0].pairs_needed == 25
+    assert "Not shown: that success does not get worse by more than 0.1 (12 pairs; needs about 25)" in sentence(found)
     held = verdict(observed(draw(41, 1, 12, 4, 0.5)))
     assert held.guards[0].state == "held"
 

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import jsonschema
 import msgspec
+import pytest
 
 from harness.experiment.blocks import cells_of
 from harness.experiment.document import document_of
 from harness.experiment.plan import Plan
+from harness.experiment.pricing import Told
 from harness.experiment.store import CellDoubt, Done, Experiment, StoredExperiment
 from profiler.ab_document import AbDocument
+from profiler.records import Failure
 from profiler.report.ab import print_ab
 from tests.harness.experiment.plans import done, plan, record
 from tests.schema_file import DOCS, check_schema_file
+
+NOTHING = Told({}, {})
 
 
 def jitter(order: int) -> float:
@@ -40,7 +45,7 @@ def shown(document: AbDocument) -> str:
 
 
 def test_what_is_a_third_faster_is_better_and_that_comes_first() -> None:
-    document = document_of(stored(plan(blocks=2), 0.66), {})
+    document = document_of(stored(plan(blocks=2), 0.66), NOTHING)
     (row,) = document.comparisons
     assert row.word == "better"
     assert row.primary.value is not None
@@ -52,7 +57,7 @@ def test_what_is_a_third_faster_is_better_and_that_comes_first() -> None:
 
 
 def test_the_same_times_are_equivalent_within_the_margin() -> None:
-    document = document_of(stored(plan(blocks=2), 1.0), {})
+    document = document_of(stored(plan(blocks=2), 1.0), NOTHING)
     assert document.comparisons[0].word == "equivalent"
     assert "within 5 %" in document.comparisons[0].sentence
 
@@ -61,13 +66,13 @@ def test_too_little_cannot_be_told() -> None:
     made = plan(tasks=2, blocks=1)
     seconds = {("A", "t1"): 10.0, ("B", "t1"): 11.0, ("A", "t2"): 12.0, ("B", "t2"): 9.0}
     results = [done(cell, record(seconds[cell.arm, cell.task])) for cell in cells_of(made)]
-    document = document_of(stored(made, 1.0, results=results), {})
+    document = document_of(stored(made, 1.0, results=results), NOTHING)
     assert document.comparisons[0].word == "cannot tell"
     assert shown(document).strip().startswith("CANNOT TELL")
 
 
 def test_an_arm_against_itself_shows_the_floor() -> None:
-    text = shown(document_of(stored(plan(blocks=2), 1.0, "aa"), {}))
+    text = shown(document_of(stored(plan(blocks=2), 1.0, "aa"), NOTHING))
     assert text.strip().startswith("NOISE  the same arm twice")
     assert "BETTER" not in text
 
@@ -78,7 +83,7 @@ def test_what_was_disturbed_is_marked_with_the_reason_and_a_fault_is_counted() -
     results = [done(cell, record(10.0 * jitter(cell.order))) for cell in cells]
     results[0] = msgspec.structs.replace(results[0], doubts=(CellDoubt(1, "the anchor's decode fell", 3),))
     results.append(done(cells[1], record(exit_status="infra_fault", verified="not_run")))
-    document = document_of(stored(made, 1.0, results=results), {})
+    document = document_of(stored(made, 1.0, results=results), NOTHING)
     assert sum(arm.faults for arm in document.arms) == 1
     assert sum(arm.outcomes for arm in document.arms) == 24
     text = shown(document)
@@ -90,19 +95,65 @@ def test_what_was_disturbed_is_marked_with_the_reason_and_a_fault_is_counted() -
 def test_an_experiment_that_was_cut_off_says_how_it_goes_on() -> None:
     made = plan(blocks=2)
     results = [done(cell, record()) for cell in cells_of(made)[:5]]
-    text = shown(document_of(stored(made, 1.0, results=results), {}))
+    text = shown(document_of(stored(made, 1.0, results=results), NOTHING))
     assert "[5 of 24 dispatches are done: dyno ab --resume x-1 goes on]" in text
 
 
+def test_an_agent_that_could_not_run_is_told() -> None:
+    made = plan(blocks=1)
+    failed = msgspec.structs.replace(record(verified="fail"), error=Failure("AgentFailed", "ended with exit code 127"))
+    results = [done(cell, failed if cell.arm == "B" else record()) for cell in cells_of(made)]
+    document = document_of(stored(made, 1.0, results=results), NOTHING)
+    assert document.notes == ("6 × B: ended with exit code 127",)
+
+
+def test_each_task_shows_its_own_effect_with_its_pairs() -> None:
+    made = plan(3, tasks=2, blocks=2)
+    seconds = {("t1", "A"): 10.0, ("t1", "B"): 5.0, ("t1", "C"): 10.0, ("t2", "A"): 8.0, ("t2", "B"): 16.0}
+    results = [
+        done(
+            cell, record(seconds.get((cell.task, cell.arm), 8.0) * (1.21 if cell.block == 2 and cell.arm == "C" else 1))
+        )
+        for cell in cells_of(made)
+    ]
+    lost = next(n for n, cell in enumerate(cells_of(made)) if (cell.task, cell.arm, cell.block) == ("t2", "B", 2))
+    results[lost] = done(cells_of(made)[lost], record(16.0, verified="fail"))
+    document = document_of(stored(made, 1.0, results=results), NOTHING)
+    b, c = document.comparisons
+    assert [row.task for row in b.tasks] == ["t1", "t2"]
+    assert b.tasks[0].pairs == pytest.approx((0.5, 0.5))
+    assert b.tasks[1].value == pytest.approx(2.0)
+    assert b.tasks[1].pairs[0] == pytest.approx(2.0)
+    assert b.tasks[1].pairs[1] is None
+    assert (b.tasks[1].won, b.tasks[1].lost, b.tasks[1].treatment_passed) == (0, 2, 1)
+    assert [round(row.value or 0, 3) for row in c.tasks] == [1.1, 1.1]
+    text = shown(document)
+    assert "× 0.50 (0.50, 0.50)" in text
+    assert "× 2.00 (2.00); won 0, lost 2 of 2" in text
+    assert "× 1.10 (1.00, 1.21)" in text
+
+
+def test_a_guard_that_is_not_shown_says_what_would_show_it() -> None:
+    document = document_of(stored(plan(blocks=2), 0.66), NOTHING)
+    (row,) = document.comparisons
+    assert (row.guards[0].state, row.guards[0].pairs_needed) == ("not shown", 25)
+    assert row.sentence.endswith(
+        "Not shown: that success does not get worse by more than 0.1 (12 pairs; needs about 25)."
+    )
+    assert "guard: success may get worse by 0.1: not shown with 12 pairs, about 25 pairs would" in " ".join(
+        shown(document).split()
+    )
+
+
 def test_nothing_at_all_can_be_shown_too() -> None:
-    document = document_of(stored(plan(), 1.0, results=[]), {})
+    document = document_of(stored(plan(), 1.0, results=[]), NOTHING)
     assert document.comparisons[0].word == "cannot tell"
     assert shown(document)
 
 
 def test_the_document_is_what_its_schema_says() -> None:
     out = io.StringIO()
-    print_ab(document_of(stored(plan(3, blocks=2), 0.7, results=three_arms()), {}), json_output=True, out=out)
+    print_ab(document_of(stored(plan(3, blocks=2), 0.7, results=three_arms()), NOTHING), json_output=True, out=out)
     jsonschema.validate(json.loads(out.getvalue()), json.loads((DOCS / "ab.schema.json").read_text()))
 
 
