@@ -15,14 +15,14 @@ TESTS := $(VENV)/.tests-$(PLACE)
 
 BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))
 # Not costs but proofs: they play hundreds of requests on real engines.
-LONG := injected_causes injected_prices policy_agreement ttft_inversion rehearsed_levers
+LONG := injected_causes injected_prices policy_agreement ttft_inversion rehearsed_levers ab_levers noise_floor
 
 .PHONY: help demo test lint types check docs bench proofs format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
-demo: $(RUNS)  ## measure the bundled tiny model on llama-server: about a minute, compiles nothing
+demo: $(RUNS)  ## measure the bundled tiny model on llama-server: a minute or two, compiles nothing
 	@$(VENV)/bin/dyno demo
 
 # A process for each core, up to four: engines run on one thread, and a file's tests share its engine.
@@ -46,7 +46,7 @@ docs: $(DEVELOPS)  ## whether README and docs/ say what the program does
 bench: $(DEVELOPS)  ## what dyno itself costs: a few minutes
 	@for name in $(filter-out $(LONG),$(BENCHMARKS)); do echo "== $$name"; $(PY) -m "benchmarks.$$name" || exit 1; done
 
-proofs: $(TESTS)  ## how far dyno's inferences hold, on real engines: up to an hour
+proofs: $(TESTS)  ## how far dyno's inferences hold, on real engines: up to two hours
 	@for name in $(LONG); do echo "== $$name"; $(PY) -m "benchmarks.$$name" || exit 1; done
 
 format: $(DEVELOPS)  ## ruff: sort imports, format
@@ -69,12 +69,12 @@ $(MADE):
 
 $(RUNS): $(MADE) $(DEFINITIONS)
 	@echo '== dyno and llama-server, prebuilt (once)'
-	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[llama-server]'
+	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[llama-server,charts]'
 	@touch $@
 
 $(DEVELOPS): $(MADE) $(DEFINITIONS)
 	@echo '== dyno, llama-server and the tools of development, prebuilt (once)'
-	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[dev,llama-server]'
+	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[dev,llama-server,charts]'
 	@touch $(RUNS) $@
 
 $(TESTS): $(DEVELOPS)

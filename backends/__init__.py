@@ -9,11 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from backends.base import Engine, MissingExtra, Planner, Scorer, Target, TargetError, UnknownEngine
+from backends.abilities import Planner, Scorer
+from backends.base import Engine, MissingExtra, Target, TargetError, UnknownEngine
 
 __all__ = ["engine_names", "load", "open_engine", "open_planner", "open_scorer", "parse_target"]
 
-_NOT_ENGINES = {"__init__", "base", "errors", "options"}
+_NOT_ENGINES = {"__init__", "abilities", "base", "errors", "options"}
 _EXTRA_OF_PACKAGE = {
     "xllamacpp": "llama-server",
     "llama_cpp": "llama-cpp",

@@ -4,8 +4,7 @@ An adapter is one file beside this one, found by its name (`backends.load`). It 
 
 * `Options`: a frozen `msgspec.Struct`, the launch settings that `Target.options` may hold, with defaults;
 * `open_engine(target) -> Engine`;
-* where the engine can do it, `open_planner() -> Planner` and `open_scorer(target) -> Scorer`, which look at a model
-  without serving it and so are opened instead of an engine, never beside one.
+* where the engine can do it, `open_planner() -> Planner` and `open_scorer(target) -> Scorer` (`backends.abilities`).
 
 What an engine can do beyond `Engine` it offers through the small protocols below (`Forcer`, `Resetter`, `LogsLoad`,
 `KeepsTime`, `Served`, `KeepsLog`); callers ask for the ability, never for an engine by name.
@@ -16,16 +15,12 @@ Adapters raise only the errors of `backends.errors`, which are given on here.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from backends.errors import *  # noqa: F403 (the errors are part of the contract: they are imported from here)
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 JsonObject = dict[str, Any]
 DeltaKind = Literal["content", "reasoning", "tool_call"]
@@ -260,70 +255,4 @@ class KeepsLog(Protocol):
 
     def log_since(self, start: int) -> str:
         """The log from a byte on, once the request that is served has ended."""
-        ...
-
-
-@runtime_checkable
-class Planner(Protocol):
-    """Says what a target would allocate, without allocating it. One process for many questions."""
-
-    def plan(self, target: Target) -> str:
-        """The engine's own log of a load that allocated nothing, with the sizes of all buffers.
-
-        The weights are not in it: their bytes are the model file's. Works on a file that holds no more than the header,
-        extended to its full length without data.
-
-        Raises:
-            TargetError: a wrong option, or no model file.
-            LaunchError: the engine could not load this model with these settings.
-        """
-        ...
-
-    def quantised_bytes(self, model: str) -> dict[str, int]:
-        """Bytes of all tensors of the model file after quantising it to each type that the engine knows, by the type's
-        label (`Q4_K_M`). Nothing is written; a type that this model cannot be quantised to is left out.
-        """
-        ...
-
-    def close(self) -> None:
-        """End it. May be called twice."""
-        ...
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """Says the logits at given tokens: what the quality of a quant is measured from. Uses no cache between chunks."""
-
-    def tokenize(self, text: str) -> array[int]:
-        """The token ids of a plain text: no template, no special tokens read out of it, none added."""
-        ...
-
-    def first_token(self) -> int | None:
-        """The token that this model wants before every text (BOS); `None` where it wants none."""
-        ...
-
-    def logits(
-        self, chunks: Sequence[Sequence[int]], first: int, *, batch_tokens: int | None = None
-    ) -> Iterator[NDArray[np.float32]]:
-        """For each chunk of token ids, the logits after each of its tokens from `first` on: an array of
-        (len(chunk) - first, vocabulary).
-
-        The array is valid until the next one is asked for: it may be shared with the engine's process. `batch_tokens`
-        evaluates so many tokens at a time (1: one after the other, as in decoding); `None` is the engine's own way.
-
-        Raises:
-            EngineFault, EngineDied: the evaluation failed.
-        """
-        ...
-
-    def facts(self) -> Facts:
-        """What the engine says of itself."""
-        ...
-
-    def pids(self) -> tuple[int, ...]:
-        """Processes whose memory and CPU belong to it."""
-        ...
-
-    def close(self) -> None:
-        """Free the model. May be called twice."""
         ...

@@ -24,12 +24,17 @@ from backends.base import EngineError, Facts, Target, TargetError
 from backends.gguf_header import GgufHeader, read_header
 from backends.options import convert_options
 from backends.workers.frames import Load, Ready
+from backends.workers.llama_planner import LlamaPlanner
+from backends.workers.planning_messages import PlanSettings
 from backends.workers.process import Worker
 from backends.workers.worker_engine import WorkerEngine
+from backends.workers.worker_scorer import ScoringWorker, WorkerScorer, start_scorer
 
-__all__ = ["Options", "Settings", "open_engine"]
+__all__ = ["Options", "Settings", "open_engine", "open_planner"]
 
 DEFAULT_CONTEXT_TOKENS = 32_768
+SCORING_BATCH_TOKENS = 2048
+"""llama-perplexity's own default: so many tokens of several chunks go side by side."""
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -70,6 +75,12 @@ class Settings(msgspec.Struct, frozen=True):
     seed: int
 
 
+class ScoringSettings(Settings, frozen=True):
+    """The same for a scorer: `ctx` 0 is as much as a chunk needs, `exchange` the descriptor of the shared memory."""
+
+    exchange: int
+
+
 def open_engine(target: Target) -> WorkerEngine:
     """Load `target.model` in a worker.
 
@@ -78,18 +89,14 @@ def open_engine(target: Target) -> WorkerEngine:
         MissingExtra: llama-cpp-python is not installed.
         LaunchError: the library could not load the model; with the last lines of its log.
     """
-    if find_spec("llama_cpp") is None:
-        raise missing_extra("llama_cpp", "llama-cpp")
-    options = convert_options(target.options, Options, "llama-cpp")
-    if target.model is None or target.url is not None:
-        raise TargetError("engine llama-cpp needs a model file", hint="write llama-cpp:model.gguf")
-    header = read_header(target.model)
-    template = chat_template(options, header, target.model)
+    options, model = _checked(target)
+    header = read_header(model)
+    template = chat_template(options, header, model)
     settings = resolve(options, header)
     worker = Worker("backends.workers.llama_cpp", "llama-cpp")
     try:
         # Not `resolve`: the parts of a split model find each other by name, which a link may hide.
-        load = Load(str(Path(target.model).absolute()), template, msgspec.to_builtins(settings))
+        load = Load(str(Path(model).absolute()), template, msgspec.to_builtins(settings))
         ready = worker.start(load, Ready)
     except (EngineError, KeyboardInterrupt):
         worker.close()
@@ -98,7 +105,7 @@ def open_engine(target: Target) -> WorkerEngine:
     facts = Facts(
         engine="llama-cpp",
         build=ready.build,
-        model=Path(target.model).name,
+        model=Path(model).name,
         architecture=header.architecture,
         quant=header.file_type,
         context_tokens=ready.context_tokens,
@@ -110,6 +117,74 @@ def open_engine(target: Target) -> WorkerEngine:
         settings={key: _as_text(value) for key, value in in_force.items()} | ready.settings,
     )
     return WorkerEngine(worker, facts)
+
+
+def open_planner() -> LlamaPlanner:
+    """A planner of this engine's loads. Raises `MissingExtra` if llama-cpp-python is not installed."""
+    return LlamaPlanner("llama-cpp", _plan_settings)
+
+
+def _plan_settings(target: Target, header: GgufHeader) -> PlanSettings:
+    settings = resolve(convert_options(target.options, Options, "llama-cpp"), header)
+    batch = min(settings.ctx, settings.batch)
+    return PlanSettings(
+        context_tokens=settings.ctx,
+        sequences=1,
+        kv=settings.kv,
+        batch=batch,
+        ubatch=min(batch, settings.ubatch),
+        flash_attn="on" if settings.flash_attn else "off",
+        swa_full=settings.swa_full is not False,
+        kv_unified=False,
+        gpu_layers=settings.gpu_layers,
+        most_outputs=0,
+    )
+
+
+def open_scorer(target: Target) -> WorkerScorer:
+    """Load `target.model` in a worker of its own, to ask for logits.
+
+    `ctx` is the context of each sequence where it is given (models exist whose positions depend on it), else as much
+    as a chunk needs; `batch` is 2048 unless it is given; `seed` and `template` mean nothing here.
+
+    Raises:
+        TargetError: no model named, a wrong option; `ModelFileError` for the file itself.
+        MissingExtra: llama-cpp-python is not installed.
+        LaunchError: the library could not load the model; with the last lines of its log.
+    """
+    options, model = _checked(target)
+    if "batch" not in target.options:
+        options = msgspec.structs.replace(options, batch=max(SCORING_BATCH_TOKENS, options.ubatch))
+    header = read_header(model)
+    settings = msgspec.structs.replace(resolve(options, header), ctx=options.ctx or 0)
+    worker = ScoringWorker("backends.workers.llama_cpp_scoring", "llama-cpp")
+    in_force = msgspec.structs.asdict(settings)
+    load = Load(str(Path(model).absolute()), "", in_force | {"exchange": worker.exchange.descriptor})
+    ready = start_scorer(worker, load)
+    facts = Facts(
+        engine="llama-cpp",
+        build=ready.build,
+        model=Path(model).name,
+        architecture=header.architecture,
+        quant=header.file_type,
+        context_tokens=options.ctx,
+        cache_kind=ready.cache_kind,
+        launched=True,
+        settings={key: _as_text(value) for key, value in in_force.items() if key != "seed"}
+        | {"ctx": _as_text(options.ctx)}
+        | ready.settings,
+    )
+    return WorkerScorer(worker, ready, facts, options.ctx)
+
+
+def _checked(target: Target) -> tuple[Options, str]:
+    """The options of a target and its model file. Raises `TargetError`, `MissingExtra`."""
+    if find_spec("llama_cpp") is None:
+        raise missing_extra("llama_cpp", "llama-cpp")
+    options = convert_options(target.options, Options, "llama-cpp")
+    if target.model is None or target.url is not None:
+        raise TargetError("engine llama-cpp needs a model file", hint="write llama-cpp:model.gguf")
+    return options, target.model
 
 
 def chat_template(options: Options, header: GgufHeader, model: str) -> str:

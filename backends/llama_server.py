@@ -46,9 +46,10 @@ from backends.base import (
 from backends.http_chat.connection import payloads
 from backends.options import convert_options
 from backends.workers.listening import listeners
+from backends.workers.llama_server_planning import open_planner
 from backends.workers.server_process import Options, ServerProcess
 
-__all__ = ["LlamaServer", "Options", "open_engine"]
+__all__ = ["LlamaServer", "Options", "open_engine", "open_planner"]
 
 CHECKPOINT_OFFSET_TOKENS = 4
 """Checkpoints of a cache that cannot be cut back are taken this far before the end of a prompt."""

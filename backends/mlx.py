@@ -18,11 +18,12 @@ from backends import missing_extra
 from backends.base import EngineError, Facts, Target, TargetError
 from backends.options import convert_options
 from backends.workers.frames import Load, Ready
-from backends.workers.model_folder import read_folder, read_template
+from backends.workers.model_folder import ModelFolder, read_folder, read_template
 from backends.workers.process import Worker
 from backends.workers.worker_engine import WorkerEngine
+from backends.workers.worker_scorer import ScoringWorker, WorkerScorer, start_scorer
 
-__all__ = ["Options", "Settings", "open_engine"]
+__all__ = ["Options", "ScoringSettings", "Settings", "open_engine", "open_scorer"]
 
 DEFAULT_CONTEXT_TOKENS = 32_768
 
@@ -55,6 +56,12 @@ class Settings(msgspec.Struct, frozen=True):
     kv_start: int
 
 
+class ScoringSettings(Settings, frozen=True):
+    """The same for a scorer; `exchange` is the descriptor of the shared memory."""
+
+    exchange: int
+
+
 def open_engine(target: Target) -> WorkerEngine:
     """Load the model folder `target.model` in a worker.
 
@@ -63,23 +70,9 @@ def open_engine(target: Target) -> WorkerEngine:
         MissingExtra: mlx or mlx-lm is not installed.
         LaunchError: the library could not load the model; with the last lines of its log.
     """
-    options = convert_options(target.options, Options, "mlx")
-    for package in ("mlx", "mlx_lm"):
-        if find_spec(package) is None:
-            raise missing_extra(package, "mlx")
-    if target.model is None or target.url is not None:
-        raise TargetError(
-            "engine mlx needs a model folder", hint="write mlx:FOLDER, or mlx-server:http://… for a server"
-        )
-    folder = read_folder(target.model)
+    options, folder = _checked(target)
     template = read_template(options.template)
-    settings = Settings(
-        ctx=options.ctx or min(DEFAULT_CONTEXT_TOKENS, folder.context_tokens or DEFAULT_CONTEXT_TOKENS),
-        prefill_step=options.prefill_step,
-        kv_bits=options.kv_bits,
-        kv_group=options.kv_group,
-        kv_start=options.kv_start,
-    )
+    settings = _resolve(options, folder)
     worker = Worker("backends.workers.mlx", "mlx")
     try:
         load = Load(str(folder.path.absolute()), template, msgspec.to_builtins(settings))
@@ -103,3 +96,59 @@ def open_engine(target: Target) -> WorkerEngine:
         settings={key: "default" if value is None else str(value) for key, value in in_force} | ready.settings,
     )
     return WorkerEngine(worker, facts)
+
+
+def open_scorer(target: Target) -> WorkerScorer:
+    """Load the model folder `target.model` in a worker of its own, to ask for logits.
+
+    `template` means nothing here, and `kv_start` is 0 unless it is given.
+
+    Raises:
+        TargetError: no model named, a wrong option; `ModelFileError` for the folder itself.
+        MissingExtra: mlx or mlx-lm is not installed.
+        LaunchError: the library could not load the model; with the last lines of its log.
+    """
+    options, folder = _checked(target)
+    settings = _resolve(options, folder)
+    if settings.kv_bits and "kv_start" not in target.options:
+        # Texts are scored in chunks far shorter than mlx-lm's 5000: nothing would be quantised, and nothing said so.
+        settings = msgspec.structs.replace(settings, kv_start=0)
+    worker = ScoringWorker("backends.workers.mlx_scoring", "mlx")
+    in_force = msgspec.structs.asdict(settings)
+    load = Load(str(folder.path.absolute()), "", in_force | {"exchange": worker.exchange.descriptor})
+    ready = start_scorer(worker, load)
+    facts = Facts(
+        engine="mlx",
+        build=ready.build,
+        model=folder.path.absolute().name,
+        architecture=folder.architecture,
+        quant=folder.quant,
+        context_tokens=options.ctx,
+        cache_kind=ready.cache_kind,
+        launched=True,
+        settings={key: "default" if value is None else str(value) for key, value in in_force.items()} | ready.settings,
+    )
+    return WorkerScorer(worker, ready, facts, options.ctx)
+
+
+def _checked(target: Target) -> tuple[Options, ModelFolder]:
+    """The options of a target and its folder. Raises `TargetError`, `MissingExtra`."""
+    options = convert_options(target.options, Options, "mlx")
+    for package in ("mlx", "mlx_lm"):
+        if find_spec(package) is None:
+            raise missing_extra(package, "mlx")
+    if target.model is None or target.url is not None:
+        raise TargetError(
+            "engine mlx needs a model folder", hint="write mlx:FOLDER, or mlx-server:http://… for a server"
+        )
+    return options, read_folder(target.model)
+
+
+def _resolve(options: Options, folder: ModelFolder) -> Settings:
+    return Settings(
+        ctx=options.ctx or min(DEFAULT_CONTEXT_TOKENS, folder.context_tokens or DEFAULT_CONTEXT_TOKENS),
+        prefill_step=options.prefill_step,
+        kv_bits=options.kv_bits,
+        kv_group=options.kv_group,
+        kv_start=options.kv_start,
+    )

@@ -17,7 +17,7 @@ from typing import Final
 
 from profiler.residency.records import LoadSizes
 
-__all__ = ["load_sizes"]
+__all__ = ["load_sizes", "on_host"]
 
 _BUFFER: Final = re.compile(
     r"(?P<place>[\w.\[\]-]+) +(?P<what>model|LoRA|KV|RS|DSV4 \w+ state|output|compute) buffer size"
@@ -58,11 +58,11 @@ def load_sizes(log: str) -> LoadSizes | None:
         mapped_weights_bytes=_sum([(p, n) for p, n in weights if p.endswith("_Mapped")]) or 0 if weights else None,
         kv_bytes=_sum(cache),
         compute_bytes=_sum(computing),
-        device_bytes=sum(size for place, size in everything if not _on_host(place)),
+        device_bytes=sum(size for place, size in everything if not on_host(place)),
     )
 
 
-def _on_host(place: str) -> bool:
+def on_host(place: str) -> bool:
     """Whether a buffer is in the host's memory: the CPU's own, repacked for it, or pinned for a GPU (`CUDA_Host`)."""
     return place.startswith(("CPU", "AMX", "BLAS")) or place.endswith("_Host")
 

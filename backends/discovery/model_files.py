@@ -16,7 +16,8 @@ from typing import Final
 import msgspec
 
 from backends.discovery.places import Keeper, Place
-from backends.discovery.weights import NOT_READ, FoundModel, describe_folder, describe_gguf, part_of
+from backends.discovery.weights import NOT_READ, FoundModel, describe_folder, describe_gguf
+from backends.gguf_header import part_of
 
 __all__ = ["FoundModel", "Search", "Searched", "find_models"]
 

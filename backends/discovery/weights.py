@@ -5,7 +5,6 @@ Headers alone are read. A fault is a text, not an error: a list of models must n
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -13,7 +12,8 @@ import msgspec
 
 from backends.base import JsonObject, ModelFileError
 from backends.discovery.places import Keeper
-from backends.gguf_header import read_header
+from backends.gguf_header import part_of, read_header
+from backends.safetensors_header import missing_files, read_safetensors
 from backends.workers.model_folder import read_folder
 
 __all__ = ["NOT_READ", "FoundModel", "Kind", "describe_folder", "describe_gguf"]
@@ -23,8 +23,6 @@ Kind = Literal["GGUF", "MLX", "safetensors"]
 NOT_READ: Final = "header not read"
 """The fault of a model whose header was left alone, since the time for reading was over."""
 
-MOST_HEADER_BYTES: Final = 64 << 20
-_PART: Final = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<parts>\d{5})\.gguf$", re.IGNORECASE)
 _NO_MODEL: Final = {"clip": "an image encoder (mmproj), not a model", "imatrix": "an importance matrix, not a model"}
 
 
@@ -47,12 +45,6 @@ class FoundModel(msgspec.Struct, frozen=True):
     context_tokens: int | None = None
     target: str | None = None
     fault: str | None = None
-
-
-def part_of(name: str) -> tuple[str, int, int] | None:
-    """Stem, number and count of a part of a split GGUF model (`m-00002-of-00003.gguf`); `None` for a whole one."""
-    found = _PART.match(name)
-    return (found["stem"], int(found["number"]), int(found["parts"])) if found else None
 
 
 def describe_gguf(parts: dict[int, tuple[Path, int]], name: str, keeper: Keeper, *, read: bool = True) -> FoundModel:
@@ -99,12 +91,12 @@ def describe_folder(
         return msgspec.structs.replace(found, target=_target("mlx", folder), fault=NOT_READ)
     first = min(weights)
     try:
-        header = _safetensors_header(first, weights[first])
+        header = read_safetensors(first)
         described = read_folder(str(folder))
     except ModelFileError as error:
-        return msgspec.structs.replace(found, fault=_without_path(error, first, folder))
-    is_mlx = _inner(header.get("__metadata__")).get("format") == "mlx" or _has_mlx_quantization(folder)
-    missing = _missing(folder)
+        return msgspec.structs.replace(found, fault=_without_path(error, folder))
+    is_mlx = header.metadata.get("format") == "mlx" or _has_mlx_quantization(folder)
+    missing = len(missing_files(folder))
     return msgspec.structs.replace(
         found,
         kind="MLX" if is_mlx else "safetensors",
@@ -114,40 +106,6 @@ def describe_folder(
         target=None if missing else _target("mlx", folder),
         fault=f"{missing} of its weight files are missing" if missing else None,
     )
-
-
-def _safetensors_header(file: Path, size: int) -> JsonObject:
-    """The JSON header of a safetensors file: eight bytes of length, then that many of JSON; data follows.
-
-    Raises:
-        ModelFileError: no such file, or cut short.
-    """
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if size < 8 or length > min(MOST_HEADER_BYTES, size - 8):
-                raise ModelFileError(f"{file.name} is no safetensors file, or cut short")
-            header = msgspec.json.decode(stream.read(length), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ModelFileError(f"{file.name} cannot be read: {error}") from error
-    ends = [_end(entry) for key, entry in header.items() if key != "__metadata__"]
-    if 8 + length + max(ends, default=0) > size:
-        raise ModelFileError(f"{file.name} is cut short: {size} bytes of {8 + length + max(ends)}")
-    return header
-
-
-def _end(entry: Any) -> int:
-    offsets: Any = _inner(entry).get("data_offsets")
-    try:
-        return msgspec.convert(offsets, tuple[int, int])[1]
-    except msgspec.ValidationError as error:
-        raise ModelFileError(f"a damaged safetensors header ({error})") from error
-
-
-def _missing(folder: Path) -> int:
-    """How many of the files that the index names are not there."""
-    index = _inner(_json(folder / "model.safetensors.index.json").get("weight_map"))
-    return sum(not (folder / str(name)).is_file() for name in set(map(str, index.values())))
 
 
 def _has_mlx_quantization(folder: Path) -> bool:

@@ -17,6 +17,14 @@ _BLOCKS = {
     (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18), 42: (64, 18),
 }  # fmt: skip
 
+# Names of the ggml types (ggml.c, `type_traits`), in capitals as quants are called.
+_TYPE_NAMES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12:
+    "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL",
+    21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 30:
+    "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
+}  # fmt: skip
+
 # `general.file_type` (llama.h, `llama_ftype`): a label only, mixes and overrides hide behind it.
 _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12:
@@ -60,6 +68,11 @@ class Tensor(msgspec.Struct, frozen=True):
     def elements(self) -> int:
         """Number of weights."""
         return math.prod(self.shape)
+
+    @property
+    def type_name(self) -> str | None:
+        """Name of its type (`Q4_K`); `None` for a ggml type that is not known here."""
+        return _TYPE_NAMES.get(self.type_id)
 
     @property
     def size_bytes(self) -> int | None:

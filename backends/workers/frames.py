@@ -14,6 +14,8 @@ from collections.abc import Iterable
 import msgspec
 
 from backends.base import CacheKind, Evidence, Forced, JsonObject, Request
+from backends.workers.planning_messages import AskTypeSizes, Plan, Planned, TypeSizes
+from backends.workers.scoring_messages import Evaluate, ScorerReady, Tokenize, Tokens
 
 MAX_FRAME_BYTES = 2**30
 _LENGTH = struct.Struct("<I")
@@ -125,8 +127,10 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     serial: int | None = None
 
 
-Order = Load | Render | AskForced | Generate | Abort | Reset
-Answer = Ready | Rendered | ForcedReply | Began | Piece | Ended | Done | Failed
+Order = Load | Render | AskForced | Generate | Abort | Reset | Plan | AskTypeSizes | Tokenize | Evaluate
+Answer = (
+    Ready | Rendered | ForcedReply | Began | Piece | Ended | Done | Failed | Planned | TypeSizes | ScorerReady | Tokens
+)
 
 order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
 answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)

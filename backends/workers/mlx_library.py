@@ -18,7 +18,9 @@ load_config: Any = _models.load_config
 load_model: Any = _models.load_model
 load_tokenizer: Any = _models.load_tokenizer
 maybe_set_recommended_wired_limit: Any = _models.maybe_set_recommended_wired_limit
-generate_step: Any = import_module("mlx_lm.generate").generate_step
+_generate: Any = import_module("mlx_lm.generate")
+generate_step: Any = _generate.generate_step
+maybe_quantize_kv_cache: Any = _generate.maybe_quantize_kv_cache
 make_sampler: Any = import_module("mlx_lm.sample_utils").make_sampler
 
 BUILD = f"mlx-lm {import_module('mlx_lm').__version__}, mlx {mx.__version__}"

@@ -45,8 +45,12 @@ _TROUBLE = ("error", "fail", "unable", "abort", "assert", "not found", "out of m
 class Worker:
     """One worker process. One thread uses it at a time; a new order ends a reply that is still under way."""
 
-    def __init__(self, module: str, engine: str) -> None:
-        """Start `python -m module`; `engine` is its name in errors. Raises `LaunchError` if it cannot start."""
+    def __init__(self, module: str, engine: str, *, shared: int | None = None) -> None:
+        """Start `python -m module`; `engine` is its name in errors, `shared` a descriptor that it inherits.
+
+        Raises:
+            LaunchError: it cannot start.
+        """
         self._engine = engine
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         root = str(Path(__file__).parents[2])
@@ -61,6 +65,7 @@ class Worker:
                 bufsize=0,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join([root, path] if path else [root])},
                 start_new_session=True,
+                pass_fds=() if shared is None else (shared,),
             )
         except OSError as error:
             self._log.close()

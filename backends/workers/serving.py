@@ -100,6 +100,20 @@ def serve(load: Callable[[Load], Model]) -> None:
             send(_failed(error, serial))
 
 
+def serve_orders(answer: Callable[[Order], Answer]) -> None:
+    """Serve one parent until it closes our standard input, with one answer to each order and no model that stays."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
+    send = _sender()
+    orders = Orders(sys.stdin.fileno())
+    while True:
+        order = orders.next()
+        try:
+            send(answer(order))
+        except EngineError as error:
+            send(_failed(error, None))
+
+
 def _serve(model: Model, order: Order, orders: Orders, send: Callable[[Answer], None]) -> None:
     if isinstance(order, frames.Render):
         send(model.rendered(order.request))

@@ -1,7 +1,7 @@
 """`dyno doctor`: what this machine has, whether it is quiet enough to measure, what runs here, what is missing.
 
 `harness.doctor` finds out, `harness.cli.doctor_tables` formats; with `--sandbox`, `harness.sandbox.choice` and
-`harness.cli.sandbox_tables`.
+`harness.cli.sandbox_tables`; with `--save`, `harness.cli.machine_save`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,17 @@ def doctor(
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Only try to break out of each sandbox here; exit with 1 if one can.")
     ] = False,
+    save: Annotated[
+        bool, typer.Option("--save", help="Write this machine's profile for `dyno quant` (docs/machines.md).")
+    ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="With --save: its name; else one made from the hardware."),
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="With --save: measure the rates of models that lie here too; takes minutes."),
+    ] = False,
     json_output: Annotated[
         bool,
         typer.Option("--json", help="Print one JSON object (docs/doctor.schema.json, docs/sandbox.schema.json)."),
@@ -41,6 +52,8 @@ def doctor(
     if sandbox:
         _check_sandboxes(json_output=json_output)
         return
+    if (calibrate or name is not None) and not save:
+        raise typer.BadParameter("add --save, which writes the profile", param_hint="--calibrate, --name")
     from backends.discovery.servers import check_url
     from harness.cli.doctor_tables import print_report
     from harness.doctor import gather
@@ -56,6 +69,10 @@ def doctor(
         print_json(report)
     else:
         print_report(report)
+    if save:
+        from harness.cli.machine_save import save_machine
+
+        save_machine(report, name, calibrated=calibrate)
 
 
 def _check_sandboxes(*, json_output: bool) -> None:

@@ -81,7 +81,11 @@ class Flips(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What was measured of a candidate on its real engine. `None` is what was not measured."""
+    """What was measured of a candidate on its real engine. `None` is what was not measured.
+
+    `must_have_bytes`, `file_bytes` and `device_bytes` are of a fresh load after one small request, the `_peak_` ones
+    the most that was seen later.
+    """
 
     load_s: tuple[float, ...] = ()
     must_have_bytes: int | None = None
@@ -92,6 +96,8 @@ class Measured(msgspec.Struct, frozen=True):
     tasks: tuple[TaskResult, ...] = ()
     energy_j_per_token: float | None = None
     doubts: tuple[str, ...] = ()
+    must_have_peak_bytes: int | None = None
+    file_peak_bytes: int | None = None
 
 
 class CandidateResult(msgspec.Struct, frozen=True):

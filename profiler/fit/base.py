@@ -18,7 +18,7 @@ class Part(msgspec.Struct, frozen=True):
     again.
 
     `at_most` marks what grows with use up to this (a prompt cache). `arithmetic` shows the figures it was made of, in
-    words.
+    words. `idle` marks reclaimable pages that are not read again after loading (a copy of them is used instead).
     """
 
     what: What
@@ -28,6 +28,7 @@ class Part(msgspec.Struct, frozen=True):
     arithmetic: str
     reclaimable: bool = False
     at_most: bool = False
+    idle: bool = False
 
 
 class MemoryPrediction(msgspec.Struct, frozen=True):

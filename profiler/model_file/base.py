@@ -15,12 +15,16 @@ Container = Literal["gguf", "mlx"]
 LayerKind = Literal["attention", "sliding_window", "mla", "recurrent", "none"]
 
 
+class NotToldError(Exception):
+    """The layers of a model cannot be told from its header or config; the text says why. Becomes a note of the file."""
+
+
 class Layer(msgspec.Struct, frozen=True):
     """What one layer keeps for each token or each sequence; a layer of kind `none` keeps nothing.
 
     `key_values` and `value_values` are the numbers kept for each token (heads × dimension; 0 for `recurrent`; an `mla`
     layer keeps no values of its own), `state_values` those kept for each sequence (f32). `window_tokens` is the window
-    of a `sliding_window` layer.
+    of a `sliding_window` layer. A layer may keep both (falcon-h1: attention beside a state).
     """
 
     kind: LayerKind
@@ -28,6 +32,8 @@ class Layer(msgspec.Struct, frozen=True):
     value_values: int = 0
     state_values: int = 0
     window_tokens: int | None = None
+    history_values: int = 0
+    """Of `state_values` those that are a history of inputs (convolutions), which MLX keeps in the model's own type."""
 
 
 class TypeShare(msgspec.Struct, frozen=True):
@@ -66,6 +72,18 @@ class ModelFile(msgspec.Struct, frozen=True):
     experts: int | None = None
     experts_used: int | None = None
     has_template: bool = False
+    layer_bytes: tuple[int, ...] | None = None
+    """Weights of each layer, where the names of the tensors tell."""
+    embedding_bytes: int | None = None
+    """Tables of which one row is read for each token: engines leave them in the memory of the host."""
+    feed_forward_values: int | None = None
+    """Inner width of the feed-forward part of the widest layer without experts."""
+    expert_values: int | None = None
+    """Inner width of one expert of the widest layer."""
+    output_bytes: int | None = None
+    """The matrix that makes the logits: one of its own, or the token embedding."""
+    tied: bool | None = None
+    """Whether the token embedding is the output matrix too."""
     notes: tuple[str, ...] = ()
     """What is doubtful of it, in words: a label that the tensors contradict, types that are not known."""
 
