@@ -28,7 +28,7 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 import tomlkit
@@ -189,13 +189,15 @@ def as_toml(profile: MachineProfile) -> str:
     return note + tomlkit.dumps(held)
 
 
-def _written(value: Any) -> Any:
+_Builtin: TypeAlias = "str | int | float | bool | dict[str, _Builtin] | tuple[_Builtin, ...] | None"
+
+
+def _written(value: _Builtin) -> Any:
     """Without what is not known, for which TOML has no word; figures with the digits that they have."""
     if isinstance(value, dict):
-        pairs = cast("dict[str, Any]", value).items()
-        return {key: _written(one) for key, one in pairs if one is not None and one != ()}
+        return {key: _written(one) for key, one in value.items() if one is not None and one != ()}
     if isinstance(value, tuple):
-        return list(map(_written, value))
+        return [_written(one) for one in value]
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 
