@@ -19,6 +19,7 @@ from harness.cli.doctor import doctor
 from harness.cli.explain import explain
 from harness.cli.export import export
 from harness.cli.fix import fix
+from harness.cli.quant import quant
 from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.sessions import sessions
@@ -62,7 +63,8 @@ def root(
 
 
 COMMANDS = (
-    aa, ab, cache, check, demo, doctor, explain, export, fix, report, run, sessions, simulate, targets, tasks, template,
+    aa, ab, cache, check, demo, doctor, explain, export, fix, quant, report, run, sessions, simulate, targets, tasks,
+    template,
 )  # fmt: skip
 
 for command in COMMANDS:

@@ -1,4 +1,4 @@
-"""`dyno demo`: a real dispatch and a cache run on the bundled model: a first look needs no model of one's own."""
+"""`dyno demo`: a dispatch, a comparison and a cache run on the bundled model: a first look needs none of one's own."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from harness.cli.cache import JSON_HELP, RUNS_HELP
 
 CONTEXT_TOKENS = 32768
 TASK = "toolbench/chain2-1"
+PLAN = "clock"
 
 
 def demo(
     runs: Annotated[Path, typer.Option(help=RUNS_HELP)] = Path("runs"),
     json_output: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
-    """Let the bundled 3.4 M parameter model work on a task, then measure its cache, on llama-server: about a minute.
+    """Let the bundled 3.4 M parameter model work on a task, compare two harness settings, then measure its cache.
 
-    Nothing is downloaded. With --json the object is the cache run's, and the task is left out.
+    All on llama-server, in a minute or two; nothing is downloaded. With --json the object is the cache run's, and task
+    and comparison are left out.
     """
+    from harness.cli.ab import ab
     from harness.cli.cache_run import CacheRun, run_cache
     from harness.cli.dispatch_run import RunOrder, run_task
     from harness.run_sessions import demo_sessions
@@ -33,12 +36,15 @@ def demo(
     )
     # One core is left free: llama.cpp's threads wait for each other by spinning, and crawl when one has to share.
     threads = max(1, (os.cpu_count() or 2) // 2)
-    model = Path(__file__).parents[2] / "profiles" / "models" / "tiny" / "tiny-f16.gguf"
-    target = f"llama-server:{model}?ctx={CONTEXT_TOKENS}&threads={threads}"
+    profiles = Path(__file__).parents[2] / "profiles"
+    target = f"llama-server:{profiles / 'models' / 'tiny' / 'tiny-f16.gguf'}?ctx={CONTEXT_TOKENS}&threads={threads}"
     if not json_output:
-        print(f"dyno demo: the model works on a task, as by: dyno run {TASK} --target tiny", file=sys.stderr)
+        _tell(f"the model works on a task, as by: dyno run {TASK} --target tiny")
         run_task(RunOrder(task=TASK, target=target, runs=runs))
-        print("dyno demo: now recorded agent sessions, as by: dyno cache tiny", file=sys.stderr)
+        _tell(f"what a clock in the system prompt costs, as by: dyno ab {PLAN} --target tiny")
+        # No pauses: a demo is not waited for, and a busy machine is marked all the same.
+        ab([str(profiles / "experiments" / f"{PLAN}.toml")], target=target, pauses=0, runs=runs)
+        _tell("recorded agent sessions, as by: dyno cache tiny")
     # Last, so that it is the run that `dyno explain` takes.
     run_cache(
         CacheRun(
@@ -51,3 +57,7 @@ def demo(
             json_output=json_output,
         )
     )
+
+
+def _tell(text: str) -> None:
+    print(f"\ndyno demo: {text}", file=sys.stderr, flush=True)

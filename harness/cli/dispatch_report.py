@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from profiler.dispatch_document import DispatchDocument, dispatch_document
-from profiler.dispatch_store import StoredDispatch, dispatch_folder, read_dispatches
+from profiler.dispatch_store import StoredDispatch, dispatch_folder, holds_dispatches, read_dispatches
 from profiler.findings import Findings, find, findings_in
 from profiler.guards import judge
 from profiler.records import Guard
@@ -13,7 +13,7 @@ from profiler.report.dispatch import print_dispatch
 from profiler.report.json_document import print_json
 from profiler.store import StoredRun, read_run
 
-__all__ = ["dispatch_documents", "print_dispatches"]
+__all__ = ["dispatch_documents", "documents_of", "print_dispatches"]
 
 
 def dispatch_documents(path: Path) -> tuple[DispatchDocument, ...]:
@@ -22,12 +22,16 @@ def dispatch_documents(path: Path) -> tuple[DispatchDocument, ...]:
     Raises:
         StoreError: the run cannot be read.
     """
-    stored, notes = read_dispatches(path)
-    if not stored:
+    if not holds_dispatches(path):
         return ()
     run = read_run(path)
     # Once for all of them: it reads every prompt of the run.
-    found = find(path, run)
+    return documents_of(path, run, find(path, run))
+
+
+def documents_of(path: Path, run: StoredRun, found: Findings) -> tuple[DispatchDocument, ...]:
+    """The documents of all dispatches of a run that was read, and of what it was found to have lost."""
+    stored, notes = read_dispatches(path)
     return tuple(_document(run, found, one, (*run.notes, *notes)) for one in stored)
 
 

@@ -69,6 +69,11 @@ def _begun(asked: QuantAsked) -> Path | None:
     own = chosen_sessions(list(asked.sessions)) if asked.sessions else ()
     plan = planned(asked, choice, wanted, predicted.by_name, own, scores=can_score(choice))
     _say_plan(plan, costs_of(plan, predicted.by_name, sessions_of_plan(plan, own)))
+    long = [one.name for one in own if one.name not in plan.amount.sessions]
+    if long:
+        print(
+            f"dyno: too long for a context of {wanted.context_tokens:,}, left out: {', '.join(long)}", file=sys.stderr
+        )
     if asked.plan_only:
         return None
     now = time.time_ns()  # noqa: TID251 (the date of a comparison)

@@ -1,4 +1,4 @@
-"""`dyno report`: show a stored run again, also one that was killed."""
+"""`dyno report`: show a stored run or experiment again, also one that was killed; as text, as a page, as pictures."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from harness.cli.cache import JSON_HELP, RUNS_HELP
 
 
 def report(
-    run: Annotated[str, typer.Argument(help="Run id, its beginning, its folder, or 'latest'.")] = "latest",
+    run: Annotated[str, typer.Argument(help="Run or experiment: its id, its beginning, its folder, or 'latest'.")] = "latest",
     runs: Annotated[Path, typer.Option(help=RUNS_HELP)] = Path("runs"),
+    html: Annotated[
+        bool, typer.Option("--html", help="Write a page that needs no network, into the run's folder unless --out is given.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the page to this file.", show_default=False)] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Write every chart as .png and .svg to this folder.", show_default=False)
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Show a stored run: verdict, table, doubts. A run that was killed shows everything that had finished."""
-    from harness.cli.cache_run import document_of
-    from harness.cli.dispatch_report import print_dispatches
-    from profiler.dispatch_store import holds_dispatches
-    from profiler.report.cache import print_document
-    from profiler.run_names import find_run
+    from harness.cli.report_run import print_stored, stored_of, write_stored
 
-    path = find_run(runs, run)
-    if holds_dispatches(path):
-        print_dispatches(path, json_output=json_output)
+    stored = stored_of(runs, run)
+    page = out or (stored.path / "report.html" if html else None)
+    if page is None and png is None:
+        print_stored(stored, json_output=json_output)
     else:
-        print_document(document_of(path), path, json_output=json_output)
+        write_stored(stored, page, png)

@@ -43,7 +43,7 @@ from harness.stats.power import detectable_effect
 from profiler import guards as machine_guards
 from profiler.ab_document import AbDocument, ArmRow, CacheRow, ComparisonRow, GuardRow, MetricRow, ModeRow, PointRow
 
-__all__ = ["declaration_of", "document_of", "planned_detectable"]
+__all__ = ["declaration_of", "document_of", "metric_row", "planned_detectable"]
 
 
 def planned_detectable(plan: Plan) -> float | None:
@@ -117,12 +117,12 @@ def _comparison(
         sentence=early.sentence if early else sentence(verdict),
         primary=_metric(verdict.primary, verdict, exploratory=early is not None),
         margin=declared.margin,
-        beside=tuple(_row(one, verdict.primary.metric, exploratory=True) for one in verdict.primary.beside),
+        beside=tuple(metric_row(one, verdict.primary.metric, exploratory=True) for one in verdict.primary.beside),
         guards=tuple(_guard(result, verdict) for result in verdict.guards),
         metrics=tuple(_metric(one, verdict, exploratory=True) for one in verdict.exploratory),
         # A simulation has no time to take apart.
         parts=() if plan.fidelity == "simulate" else decomposed(stored.done, verdict.baseline, treatment, lost),
-        order=tuple(_row(one, verdict.primary.metric, exploratory=True) for one in verdict.order),
+        order=tuple(metric_row(one, verdict.primary.metric, exploratory=True) for one in verdict.order),
         modes=_modes(verdict.modes),
         power=verdict.power,
         more_blocks=verdict.more_blocks,
@@ -135,10 +135,11 @@ def _comparison(
 
 def _metric(comparison: Comparison, verdict: Verdict, *, exploratory: bool) -> MetricRow:
     adjusted = None if exploratory else verdict.adjusted_p.get(comparison.metric.name)
-    return _row(comparison.main, comparison.metric, exploratory=exploratory, adjusted_p=adjusted)
+    return metric_row(comparison.main, comparison.metric, exploratory=exploratory, adjusted_p=adjusted)
 
 
-def _row(estimate: Estimate, metric: Metric, *, exploratory: bool, adjusted_p: float | None = None) -> MetricRow:
+def metric_row(estimate: Estimate, metric: Metric, *, exploratory: bool, adjusted_p: float | None = None) -> MetricRow:
+    """An estimate as documents show it."""
     interval = estimate.interval
     return MetricRow(
         metric=metric.name,

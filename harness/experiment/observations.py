@@ -16,7 +16,10 @@ from harness.experiment.store import CellBegun, Done
 from harness.stats import SUCCESS, TIME_TO_SUCCESS, Metric, Observation
 from profiler.dispatch_records import DispatchRecord, Totals
 
-__all__ = ["METRICS", "SIMULATED", "metric_of", "observation_of", "observations_of", "observed"]
+__all__ = [
+    "METRICS", "SIMULATED", "STOPPED", "measures_of", "metric_of", "observation_of", "observations_of", "observed",
+    "success_of",
+]  # fmt: skip
 
 METRICS: Final = {
     "time_to_success_s": TIME_TO_SUCCESS,
@@ -44,7 +47,7 @@ SIMULATED: Final = (
 )  # fmt: skip
 """What a simulation tells of a dispatch, beside its outcome; the first one decides unless another is declared."""
 
-_STOPPED = ("limit_turns", "limit_tokens", "limit_wall")
+STOPPED = ("limit_turns", "limit_tokens", "limit_wall")
 
 
 def metric_of(name: str) -> Metric:
@@ -88,17 +91,18 @@ def observed(plan: Plan, place: CellBegun | Cell, record: DispatchRecord) -> Obs
         task=place.task,
         block=place.block,
         order=place.order,
-        success=_success(record),
+        success=success_of(record),
         score=record.outcome.score,
         time_s=None if plan.fidelity == "simulate" else wall_s,
         limit_s=min(limit for limit in limits if limit is not None),
-        censored=record.exit_status in _STOPPED,
-        measures=_untimed(_measures(totals)) if plan.fidelity == "simulate" else _measures(totals),
+        censored=record.exit_status in STOPPED,
+        measures=_untimed(measures_of(totals)) if plan.fidelity == "simulate" else measures_of(totals),
         excluded=is_fault(record),
     )
 
 
-def _success(record: DispatchRecord) -> bool | None:
+def success_of(record: DispatchRecord) -> bool | None:
+    """What the verifier said; `None`: nothing."""
     known = record.outcome.valid and record.outcome.verified != "not_run"
     return record.outcome.verified == "pass" if known else None
 
@@ -112,7 +116,8 @@ def _untimed(measures: dict[str, float | None]) -> dict[str, float | None]:
     return {name: value if name in SIMULATED else None for name, value in measures.items()}
 
 
-def _measures(totals: Totals) -> dict[str, float | None]:
+def measures_of(totals: Totals) -> dict[str, float | None]:
+    """The measures of these totals, by name."""
     decode_s, generated = _seconds(totals.decode_ns), totals.generated_tokens
     # The first token of each request is part of its prefill.
     after_first = None if generated is None else generated - totals.requests

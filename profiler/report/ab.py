@@ -14,10 +14,10 @@ from profiler.report.ab_tables import caches_table, tasks_table
 from profiler.report.figures import UNKNOWN, seconds
 from profiler.report.json_document import print_json
 
-__all__ = ["print_ab", "render_ab"]
+__all__ = ["PART_NAMES", "metric_cells", "print_ab", "render_ab", "verdict_line"]
 
 _COLOURS = {"better": "bold green", "worse": "bold red", "equivalent": "bold", "cannot tell": "bold yellow"}
-_PARTS = {
+PART_NAMES = {
     "whole": "whole dispatch",
     "engine": "engine (prefill and decode together)",
     "prefill": "prefill of new text",
@@ -41,7 +41,7 @@ def render_ab(document: AbDocument) -> RenderableType:
     """The report as something rich can print."""
     parts: list[RenderableType] = [Text()]
     for row in document.comparisons:
-        parts += [_verdict(document, row), *_early(row)]
+        parts += [verdict_line(document, row), *_early(row)]
     parts += [Text(), _arms(document)]
     if any(arm.cache for arm in document.arms):
         parts += [Text(), caches_table(document)]
@@ -61,7 +61,7 @@ def render_ab(document: AbDocument) -> RenderableType:
     return Group(*parts)
 
 
-def _verdict(document: AbDocument, row: ComparisonRow) -> Text:
+def verdict_line(document: AbDocument, row: ComparisonRow) -> Text:
     sentence = row.sentence
     if document.kind == "aa":
         floor = f"the same arm twice: {row.primary.metric} {row.primary.text}"
@@ -137,7 +137,7 @@ def _parts(parts: tuple[PartRow, ...]) -> Table:
     ):  # fmt: skip
         table.add_column(head, justify="right", no_wrap=True)
     for part in parts:
-        name = f"prefill lost to {part.code} {part.title}" if part.code else _PARTS.get(part.part, part.part)
+        name = f"prefill lost to {part.code} {part.title}" if part.code else PART_NAMES.get(part.part, part.part)
         interval = (
             f"{_signed(part.low_s)} … {_signed(part.high_s)}"
             if part.low_s is not None and part.high_s is not None
@@ -159,12 +159,12 @@ def _metrics(row: ComparisonRow, *, floor: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for head in ("metric", "treatment", "interval", "p", "pairs", "tasks", ""):
         table.add_column(head, justify="left" if head in ("metric", "") else "right", no_wrap=head != "")
-    table.add_row(*_metric_cells(row.primary), _found(row.primary) if floor else _primary(row), style="bold")
+    table.add_row(*metric_cells(row.primary), _found(row.primary) if floor else _primary(row), style="bold")
     for guard in row.guards:
-        table.add_row(*_metric_cells(guard.metric), _found(guard.metric) if floor else "guard")
+        table.add_row(*metric_cells(guard.metric), _found(guard.metric) if floor else "guard")
     for metric in row.metrics:
         if metric.low is not None or metric.high is not None:
-            table.add_row(*_metric_cells(metric), _found(metric) if floor else "exploratory", style="dim")
+            table.add_row(*metric_cells(metric), _found(metric) if floor else "exploratory", style="dim")
     return table
 
 
@@ -187,7 +187,7 @@ def _found(row: MetricRow) -> str:
     return f"shows from {_figure(row, row.detectable)} on"
 
 
-def _metric_cells(row: MetricRow) -> list[str]:
+def metric_cells(row: MetricRow) -> list[str]:
     """No figure without its interval."""
     if row.confidence is None or row.value is None:
         return [row.metric, "not told", "", _p(row.p), str(row.pairs), str(row.tasks)]

@@ -37,21 +37,21 @@ def print_document(document: CacheDocument, path: Path, *, json_output: bool, ou
 
 def render(document: CacheDocument, path: Path, width: int) -> RenderableType:
     """The report as something rich can print in `width` columns."""
-    parts: list[RenderableType] = [Text(), _verdict(document), _losses(document)]
+    parts: list[RenderableType] = [Text(), verdict_line(document), losses_line(document)]
     parts += [Text(line) for line in memory_lines(document.residency)] + [Text()]
     if document.sessions:
         parts += [_table(document, width), Text(_legend(document), style="dim")]
     server = [Text(line, style="dim") for line in server_lines(document)]
-    parts += [_warnings(document), *server, Text(_where(document, path), style="dim")]
+    parts += [warning_lines(document), *server, Text(_where(document, path), style="dim")]
     return Group(*parts)
 
 
-def _verdict(document: CacheDocument) -> Text:
+def verdict_line(document: CacheDocument) -> Text:
     words = {True: ("STABLE", "bold green"), False: ("UNSTABLE", "bold red"), None: ("CANNOT TELL", "bold yellow")}
     return Text.assemble(words[document.verdict.stable], f"  {document.verdict.reason}")
 
 
-def _losses(document: CacheDocument) -> Text:
+def losses_line(document: CacheDocument) -> Text:
     verdict = document.verdict
     if verdict.lost_s is None or verdict.lost_s_per_dispatch is None:
         return Text("seconds lost: not known")
@@ -71,19 +71,24 @@ def _losses(document: CacheDocument) -> Text:
 
 
 def _table(document: CacheDocument, width: int) -> Table:
-    wide = width >= NARROW_COLUMNS
-    unknown = any(row.unknown for row in document.sessions)
+    heads, rows = session_rows(document, wide=width >= NARROW_COLUMNS)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
-    table.add_column("session", no_wrap=True, overflow="ellipsis", min_width=12)
+    table.add_column(heads[0], no_wrap=True, overflow="ellipsis", min_width=12)
+    for head in heads[1:]:
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, *figures in rows:
+        table.add_row(escape(name), *figures)
+    return table
+
+
+def session_rows(document: CacheDocument, *, wide: bool = True) -> tuple[list[str], list[list[str]]]:
+    """The heads of the table of sessions and its rows, of which the first cell is the session's name."""
+    unknown = any(row.unknown for row in document.sessions)
     split = _is_split(document)
-    heads = ["n", "hit", "part", "full", *(["?"] if unknown else []), "reused"]
+    heads = ["session", "n", "hit", "part", "full", *(["?"] if unknown else []), "reused"]
     heads += ["lost by\nprompt", "lost by\nengine"] if split else ["lost\ntokens"]
     heads += ["lost"] + (["prefill\ntok/s", "decode\ntok/s", "TTFT\nmedian", "TTFT\np95"] if wide else [])
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in document.sessions:
-        table.add_row(*_cells(row, wide=wide, unknown=unknown, split=split))
-    return table
+    return heads, [_cells(row, wide=wide, unknown=unknown, split=split) for row in document.sessions]
 
 
 def _is_split(document: CacheDocument) -> bool:
@@ -96,7 +101,7 @@ def _is_split(document: CacheDocument) -> bool:
 def _cells(row: SessionRow, *, wide: bool, unknown: bool, split: bool) -> list[str]:
     mark = "*" if row.doubtful else ""
     cells = [
-        escape(row.name),
+        row.name,
         str(row.continuations),
         str(row.hit),
         str(row.partial),
@@ -136,7 +141,7 @@ def _legend(document: CacheDocument) -> str:
     )
 
 
-def _warnings(document: CacheDocument) -> Text:
+def warning_lines(document: CacheDocument) -> Text:
     lines: list[str] = []
     doubtful = sum(row.doubtful for row in document.sessions)
     if doubtful:

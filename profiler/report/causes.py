@@ -39,7 +39,7 @@ def print_explanation(document: ExplainDocument, path: Path, *, json_output: boo
 
 def render_explanation(document: ExplainDocument, path: Path, width: int) -> RenderableType:
     """The explanation as something rich can print in `width` columns."""
-    parts: list[RenderableType] = [Text(), _verdict(document)]
+    parts: list[RenderableType] = [Text(), verdict_line(document)]
     if document.causes:
         parts += [Text(), _causes(document.causes, width), Text()]
         for row in document.worst:
@@ -51,7 +51,7 @@ def render_explanation(document: ExplainDocument, path: Path, width: int) -> Ren
     return Group(*parts)
 
 
-def _verdict(document: ExplainDocument) -> Text:
+def verdict_line(document: ExplainDocument) -> Text:
     if not document.losing_requests:
         return Text.assemble(
             ("NOTHING LOST", "bold green"), f"  none of {document.requests} requests evaluated anything again"
@@ -133,9 +133,15 @@ def _proof(proof: Proof) -> RenderableType:
 
 def _marked(text: str, colour: str) -> list[tuple[str, str]]:
     """A side of a difference, its first word set off: there the texts part."""
+    first, rest = parted(text)
+    return [(visible(first), f"bold reverse {colour}"), (visible(rest), colour)]
+
+
+def parted(text: str) -> tuple[str, str]:
+    """The first word of a side of a difference, and what follows."""
     first = _FIRST_WORD.match(text)
     end = first.end() if first is not None else 0
-    return [(visible(text[:end]), f"bold reverse {colour}"), (visible(text[end:]), colour)]
+    return text[:end], text[end:]
 
 
 def visible(text: str) -> str:

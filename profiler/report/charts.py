@@ -7,9 +7,10 @@ it.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final, Literal, NamedTuple
 
-__all__ = ["INK", "ChartsMissing", "Ink", "Theme", "check_charts", "configured", "load_library"]
+__all__ = ["INK", "ChartsMissing", "Ink", "Theme", "configured", "load_library", "missing_package"]
 
 Theme = Literal["light", "dark"]
 PACKAGES: Final = ("altair", "jinja2", "vl_convert")
@@ -48,10 +49,9 @@ def load_library(name: str) -> Any:
         raise ChartsMissing(f"charts need the package {name}: pip install 'llmdyno[charts]'") from error
 
 
-def check_charts() -> None:
-    """Whether charts can be drawn, before anything is read for them. Raises ChartsMissing."""
-    for name in PACKAGES:
-        load_library(name)
+def missing_package() -> str | None:
+    """The first package of the extra that is not there, if any; nothing is loaded."""
+    return next((package for package in PACKAGES if find_spec(package) is None), None)
 
 
 def configured(chart: Any, ink: Ink) -> Any:

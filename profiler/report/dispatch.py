@@ -14,7 +14,7 @@ from profiler.dispatch_document import CallRow, DispatchDocument, TurnRow
 from profiler.report.figures import UNKNOWN, count, rate, seconds, share
 from profiler.report.json_document import print_json
 
-__all__ = ["print_dispatch", "render_dispatch", "turn_cells"]
+__all__ = ["print_dispatch", "render_dispatch", "turn_cells", "verdict_line", "what_line"]
 
 SHOWN_TURNS = 24
 SHOWN_CAUSES = 5
@@ -52,7 +52,7 @@ def print_dispatch(document: DispatchDocument, folder: Path, *, json_output: boo
 
 def render_dispatch(document: DispatchDocument, folder: Path) -> RenderableType:
     """The report as something rich can print."""
-    parts: list[RenderableType] = [Text(), _verdict(document), _what(document), Text(), _time(document)]
+    parts: list[RenderableType] = [Text(), verdict_line(document), what_line(document), Text(), _time(document)]
     if document.causes:
         parts += [Text(), *_causes(document)]
     if document.turns:
@@ -67,7 +67,7 @@ def render_dispatch(document: DispatchDocument, folder: Path) -> RenderableType:
     return Group(*parts)
 
 
-def _verdict(document: DispatchDocument) -> Text:
+def verdict_line(document: DispatchDocument) -> Text:
     started, outcome = document.started, document.outcome
     if outcome is None or document.exit_status is None:
         done = f"{len(document.turns)} turns are stored"
@@ -82,7 +82,7 @@ def _verdict(document: DispatchDocument) -> Text:
     return Text.assemble((word, style[outcome.verified]), f"{score}  {started.task}: the agent {how} after {took}")
 
 
-def _what(document: DispatchDocument) -> Text:
+def what_line(document: DispatchDocument) -> Text:
     started = document.started
     target = f" on {started.target}" if started.target else ""
     return Text(f"{_KINDS[started.fidelity]} · agent {started.agent} · setting {started.setting}{target}", style="dim")
