@@ -32,9 +32,9 @@ MIN_SAMPLES: Final = 5
 """Fewer requests than this leave no residual to tell an interval by (three constants are fitted)."""
 CONFIDENCE: Final = 0.95
 _OUTLIER: Final = 3.0
+"""Requests whose time is off by more than this many robust standard deviations count less: a busy moment is no law."""
 _TELLS_CONSTANT: Final = 2.0
 """Lengths that differ by less do not separate the constant from the rate: noise alone would decide."""
-"""Requests whose time is off by more than this many robust standard deviations count less: a busy moment is no law."""
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -73,6 +73,17 @@ class PrefillModel(msgspec.Struct, frozen=True):
         ns = float(g @ (self.b_ns, self.c_ns))
         half = self._t() * float(np.sqrt(max(0.0, g @ np.array(self.covariance) @ g)))
         return Price(ns / 1e9, max(0.0, ns - half) / 1e9, (ns + half) / 1e9)
+
+    def pace(self, records: Iterable[RequestRecord]) -> float:
+        """What the prefill of these requests took, by what it takes by this model; 1 where the requests do not tell.
+
+        A machine that is busy for some minutes makes all of a dispatch's prefill slower by about this factor.
+        """
+        samples, source = samples_of(records)
+        if source != self.source or not samples:
+            return 1.0
+        expected = sum(self.a_ns + self.b_ns * u + self.c_ns * u * (u / 2 + k) for u, k, _ in samples)
+        return sum(ns for _, _, ns in samples) / expected if expected > 0 else 1.0
 
     def _t(self) -> float:
         return float(stats.t.ppf(0.5 + CONFIDENCE / 2, max(1, self.samples - 3)))

@@ -1,8 +1,9 @@
 """What each dispatch lost to each cause, in seconds by one price for the experiment, and what each arm's cache did.
 
 A dispatch of a few requests tells no price of a token, and two dispatches with a price of their own could not be
-compared. All requests of one target therefore tell one price, and each dispatch's lost tokens are priced by it. Tokens
-need no price. Measures nothing.
+compared. All requests of one target therefore tell one price, and each dispatch's lost tokens are priced by it, times
+the dispatch's own pace: on a busy machine all of its prefill is slower, what was lost and what was new alike, and
+without it the slowness would pass for new text. Tokens need no price. Measures nothing.
 """
 
 from __future__ import annotations
@@ -100,8 +101,11 @@ def _add_run(
     tokens: dict[str, Counter[str]],
 ) -> None:
     path = stored.path / name
+    paces: dict[str, float] = {}
     if model is not None:
         lost |= {(name, record.session): {} for record in run.requests}
+        for session in {record.session for record in run.requests}:
+            paces[session] = model.pace(record for record in run.requests if record.session == session)
     # One after the other: a case holds its prompts, and is let go once it is priced.
     for case in cases_of_run(path, run.requests, run.info.facts, read_load_log(path), run.anchors):
         session = case.step.record.session
@@ -111,7 +115,7 @@ def _add_run(
                 tokens.setdefault(arm, Counter())[total.code] += total.tokens
             if total.price is not None:
                 causes = lost[name, session]
-                causes[total.code] = causes.get(total.code, 0.0) + total.price.s
+                causes[total.code] = causes.get(total.code, 0.0) + total.price.s * paces[session]
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -102,3 +102,15 @@ def test_the_engines_clock_is_preferred_and_failed_requests_are_left_out() -> No
     records = [record(900, 40), record(900, None), record(None, 40), record(900, 40, Failure("EngineDied", ""))]
     assert samples_of(records) == ([(900, 100, 40)], "engine")
     assert samples_of([record(900, None)]) == ([(900, 100, 50)], "ttft")
+
+
+def test_the_pace_is_how_much_slower_than_the_price_requests_were() -> None:
+    model = fit_prefill(samples(), "engine")
+    assert model is not None
+    assert model.pace([record(900, time_ns(900, 100))]) == pytest.approx(1.0, rel=1e-3)
+    slow = [record(900, 3 * time_ns(900, 100)), record(300, 3 * time_ns(300, 100))]
+    assert model.pace(slow) == pytest.approx(3.0, rel=1e-3)
+    assert model.pace([*slow, record(None, None)]) == pytest.approx(3.0, rel=1e-3)
+    # Another clock, or none: nothing is told.
+    assert model.pace([record(900, None)]) == 1.0
+    assert model.pace([]) == 1.0

@@ -1,0 +1,1 @@
+"""Experiments as a user would do them, for the benchmarks: by the command, in a process of its own."""
