@@ -22,7 +22,7 @@ LONG := injected_causes injected_prices policy_agreement ttft_inversion rehearse
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
-demo: $(RUNS)  ## measure the bundled tiny model on llama-server: a minute or two, compiles nothing
+demo: $(RUNS)  ## measure the bundled tiny model on llama-server: two or three minutes, compiles nothing
 	@$(VENV)/bin/dyno demo
 
 # A process for each core, up to four: engines run on one thread, and a file's tests share its engine.
@@ -79,7 +79,7 @@ $(DEVELOPS): $(MADE) $(DEFINITIONS)
 
 $(TESTS): $(DEVELOPS)
 	@echo '== mlx-lm and the openai client, prebuilt (once; about 180 MB)'
-	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[mlx,openai]'
+	@$(PIP) install --only-binary :all: -c constraints.txt -e '.[mlx,openai,tune]'
 	@echo '== llama-cpp-python, compiled from source (once; about 4 minutes on 2 cores)'
 	@$(PIP) install -c constraints.txt -e '.[llama-cpp,llama-cpp-server]' || { \
 	  echo 'the build failed: it needs gcc and g++ (or clang); its log is above' >&2; exit 1; }

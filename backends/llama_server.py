@@ -47,9 +47,10 @@ from backends.http_chat.connection import payloads
 from backends.options import convert_options
 from backends.workers.listening import listeners
 from backends.workers.llama_server_planning import open_planner
+from backends.workers.llama_server_scoring import open_scorer
 from backends.workers.server_process import Options, ServerProcess
 
-__all__ = ["LlamaServer", "Options", "open_engine", "open_planner"]
+__all__ = ["LlamaServer", "Options", "open_engine", "open_planner", "open_scorer"]
 
 CHECKPOINT_OFFSET_TOKENS = 4
 """Checkpoints of a cache that cannot be cut back are taken this far before the end of a prompt."""

@@ -15,6 +15,7 @@ __all__ = [
     "ArmRow",
     "CacheRow",
     "ComparisonRow",
+    "DoubtRow",
     "GuardRow",
     "MetricRow",
     "ModeRow",
@@ -174,7 +175,9 @@ class CacheRow(msgspec.Struct, frozen=True):
     """What an arm's cache did, over the requests of its dispatches. `hits`, `partial` and `full_misses` count
     continuations; `firsts` had nothing of their conversation to reuse, and `unknown` says nothing.
 
-    A sum is `None` where it is not known of one request. `lost_by_cause_tokens` is by the codes of `dyno explain`.
+    A sum is `None` where it is not known of one request. `lost_tokens` is what an earlier request had evaluated and was
+    not reused; of that, `lost_by_cause_tokens` is what was still in the prompt and so evaluated again, by the codes of
+    `dyno explain`: text that was cleared is in the first alone.
     """
 
     requests: int
@@ -234,6 +237,17 @@ class PointRow(msgspec.Struct, frozen=True):
     doubts: tuple[str, ...] = ()
 
 
+class DoubtRow(msgspec.Struct, frozen=True):
+    """A reason to distrust times: how many dispatches it concerns, and its text where it was worst.
+
+    `code` is one of `profiler.guards.CODES`.
+    """
+
+    code: str
+    dispatches: int
+    worst: str
+
+
 class AbDocument(msgspec.Struct, frozen=True):
     """An experiment. `done` of `planned` dispatches have an outcome or were given up after two faults; `not_needed`
     were not run, because their arm was decided before. `stopped`: nothing is left, and some were not needed.
@@ -262,4 +276,5 @@ class AbDocument(msgspec.Struct, frozen=True):
     engines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     not_needed: int = 0
+    doubts: tuple[DoubtRow, ...] = ()
     schema: int = SCHEMA

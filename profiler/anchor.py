@@ -6,12 +6,17 @@ Its text begins with words of its own for each measurement, so that nothing of i
 from __future__ import annotations
 
 import hashlib
+import statistics
 from array import array
+from collections.abc import Sequence
 
 from backends.base import Engine, EngineError, Request
 from profiler.ledger import Ledger
 from profiler.measure import Clock, clock_of, measure
 from profiler.records import AnchorSample
+
+REFERENCE = 5
+"""Anchors in a row whose middle is what later ones are compared with: two disturbed ones do not move it."""
 
 WORDS = 160
 GENERATED_TOKENS = 16
@@ -46,6 +51,20 @@ def measure_anchor(engine: Engine, ledger: Ledger, label: str, clock: Clock | No
         prefill_tokens_per_s=_rate(evaluated, evidence.prefill_ns),
         decode_tokens_per_s=_rate(generated - 1 if generated is not None else None, evidence.decode_ns),
     )
+
+
+def typical(samples: Sequence[AnchorSample]) -> AnchorSample:
+    """The middle (median) of each rate over several anchors, at the time of the last of them; there must be one."""
+    return AnchorSample(
+        at_ns=samples[-1].at_ns,
+        prefill_tokens_per_s=_middle([sample.prefill_tokens_per_s for sample in samples]),
+        decode_tokens_per_s=_middle([sample.decode_tokens_per_s for sample in samples]),
+    )
+
+
+def _middle(rates: Sequence[float | None]) -> float | None:
+    known = [rate for rate in rates if rate is not None]
+    return statistics.median(known) if known else None
 
 
 def _rate(tokens: int | None, duration_ns: int | None) -> float | None:

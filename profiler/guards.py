@@ -1,7 +1,8 @@
 """A measurement watches itself: a thread samples the machine, and pure functions say which figures to doubt and why.
 
-`Watcher` samples, the store keeps the samples, `judge` and `drift` read them. A request is judged when the run is read:
-the sample that covers its end does not exist yet when it is done. Nothing is corrected or discarded here.
+`Watcher` samples, the store keeps the samples, `judge` and `drift` read them (`weighed`, `weighed_drift`: and say how
+much). A request is judged when the run is read: the sample that covers its end does not exist yet when it is done.
+Nothing is corrected or discarded here.
 
 Cost at the default interval: 0.16 % of a core (0.8 ms a sample; 20 s on a contended machine, a tree of 4 processes).
 
@@ -16,13 +17,13 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from profiler.readings import Readings, read_machine, sample
 from profiler.records import AnchorSample, Guard, GuardSample, Severity
 from profiler.run_files import StoreError
 
-__all__ = ["CODES", "Readings", "Watcher", "drift", "judge", "sample"]
+__all__ = ["CODES", "Doubt", "Readings", "Watcher", "drift", "judge", "sample", "weighed", "weighed_drift"]
 
 CODES: Final = {
     "foreign_cpu": "other processes used {mean:.0%} of all cores ({worst:.0%} at worst): stop them and measure again",
@@ -68,6 +69,15 @@ _SAMPLES_FOR_P99: Final = 100
 
 Window = tuple[int, int]
 """Start and end in ns, of the clock that the samples were stamped with."""
+
+
+class Doubt(NamedTuple):
+    """A guard with the figure that it was judged by, so that the worst of several can be told: of drift the change as
+    a share, below 0 where it became slower; of the others a share, a rate or a delay in ms. Farther from 0 is worse.
+    """
+
+    guard: Guard
+    by: float
 
 
 class Watcher:
@@ -142,6 +152,11 @@ def judge(samples: Sequence[GuardSample], window: Window) -> tuple[Guard, ...]:
     Shares are means over the window, weighted by how long each sample overlaps it; a single bad sample in an otherwise
     quiet request is a note. `samples` are in order of time.
     """
+    return tuple(doubt.guard for doubt in weighed(samples, window))
+
+
+def weighed(samples: Sequence[GuardSample], window: Window) -> tuple[Doubt, ...]:
+    """What `judge` says, each with the figure that it was judged by."""
     covering = _covering(samples, window)
     return (
         *_foreign_cpu(covering, window),
@@ -154,18 +169,25 @@ def judge(samples: Sequence[GuardSample], window: Window) -> tuple[Guard, ...]:
 
 def drift(anchors: Sequence[AnchorSample]) -> tuple[Guard, ...]:
     """Whether the machine became faster or slower during the run, by its anchors against the first one."""
-    guards: list[Guard] = []
+    return tuple(doubt.guard for doubt in weighed_drift(anchors))
+
+
+def weighed_drift(anchors: Sequence[AnchorSample]) -> tuple[Doubt, ...]:
+    """What `drift` says, each with the change against the first anchor, as a share."""
+    doubts: list[Doubt] = []
     for what in ("prefill", "decode"):
         rates = [r for a in anchors if (r := _anchor_rate(a, what)) is not None]
         if len(rates) < 2:
             continue
         first, worst = rates[0], max(rates[1:], key=lambda rate: abs(rate / rates[0] - 1))
         if abs(worst / first - 1) > DRIFT_DOUBTFUL:
-            guards.append(_guard("drift", "doubtful", what=what, first=first, worst=worst, change=worst / first - 1))
+            change = worst / first - 1
+            doubts.append(_doubt("drift", "doubtful", change, what=what, first=first, worst=worst, change=change))
         falls = all(b < a for a, b in pairwise(rates))
         if falls and len(rates) >= THROTTLED_ANCHORS and rates[-1] < (1 - DRIFT_DOUBTFUL) * first:
-            guards.append(_guard("throttled", "doubtful", what=what, first=first, worst=rates[-1]))
-    return tuple(guards)
+            change = rates[-1] / first - 1
+            doubts.append(_doubt("throttled", "doubtful", change, what=what, first=first, worst=rates[-1]))
+    return tuple(doubts)
 
 
 def _covering(samples: Sequence[GuardSample], window: Window) -> list[GuardSample]:
@@ -178,48 +200,49 @@ def _covering(samples: Sequence[GuardSample], window: Window) -> list[GuardSampl
     return covering
 
 
-def _foreign_cpu(samples: list[GuardSample], window: Window) -> list[Guard]:
+def _foreign_cpu(samples: list[GuardSample], window: Window) -> list[Doubt]:
     shares = [(s.foreign_cpu, _overlap_ns(s, window)) for s in samples if s.foreign_cpu is not None]
     if not shares:
         return []
     mean, worst = _mean(shares), max(share for share, _ in shares)
     if mean > FOREIGN_CPU_DOUBTFUL:
-        return [_guard("foreign_cpu", "doubtful", mean=mean, worst=worst)]
+        return [_doubt("foreign_cpu", "doubtful", mean, mean=mean, worst=worst)]
     if mean > FOREIGN_CPU_NOTE or worst > FOREIGN_CPU_DOUBTFUL:
-        return [_guard("foreign_cpu", "note", mean=mean, worst=worst)]
+        return [_doubt("foreign_cpu", "note", mean, mean=mean, worst=worst)]
     return []
 
 
-def _steal(samples: list[GuardSample], window: Window) -> list[Guard]:
+def _steal(samples: list[GuardSample], window: Window) -> list[Doubt]:
     shares = [(s.steal, _overlap_ns(s, window)) for s in samples if s.steal is not None]
     mean = _mean(shares) if shares else 0.0
-    return [_guard("steal", "doubtful", mean=mean)] if mean > STEAL_DOUBTFUL else []
+    return [_doubt("steal", "doubtful", mean, mean=mean)] if mean > STEAL_DOUBTFUL else []
 
 
-def _swap(samples: list[GuardSample]) -> list[Guard]:
+def _swap(samples: list[GuardSample]) -> list[Doubt]:
     rate = _per_s([(s.swap_in_bytes, s.interval_ns) for s in samples])
     if rate is None or rate <= SWAP_IN_BYTES_PER_S:
         return []
-    return [_guard("swap", "doubtful", rate_mib=rate / _MIB)]
+    return [_doubt("swap", "doubtful", rate, rate_mib=rate / _MIB)]
 
 
-def _major_faults(samples: list[GuardSample]) -> list[Guard]:
+def _major_faults(samples: list[GuardSample]) -> list[Doubt]:
     rate = _per_s([(s.major_faults, s.interval_ns) for s in samples])
     if rate is None or rate <= MAJOR_FAULTS_PER_S_NOTE:
         return []
-    return [_guard("major_faults", "doubtful" if rate > MAJOR_FAULTS_PER_S_DOUBTFUL else "note", rate=rate)]
+    severity: Severity = "doubtful" if rate > MAJOR_FAULTS_PER_S_DOUBTFUL else "note"
+    return [_doubt("major_faults", severity, rate, rate=rate)]
 
 
-def _late_thread(samples: list[GuardSample]) -> list[Guard]:
+def _late_thread(samples: list[GuardSample]) -> list[Doubt]:
     late = sorted(s.lateness_ns for s in samples)
     if not late:
         return []
     worst_ns = late[-1] if len(late) < _SAMPLES_FOR_P99 else late[len(late) * 99 // 100]
-    return [_guard("late_thread", "doubtful", late_ms=worst_ns / 1e6)] if worst_ns > LATE_NS else []
+    return [_doubt("late_thread", "doubtful", worst_ns / 1e6, late_ms=worst_ns / 1e6)] if worst_ns > LATE_NS else []
 
 
-def _guard(code: str, severity: Severity, **seen: Any) -> Guard:
-    return Guard(code, severity, CODES[code].format(**seen))
+def _doubt(code: str, severity: Severity, by: float, **seen: Any) -> Doubt:
+    return Doubt(Guard(code, severity, CODES[code].format(**seen)), by)
 
 
 def _anchor_rate(anchor: AnchorSample, what: str) -> float | None:

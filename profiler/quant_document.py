@@ -54,12 +54,16 @@ class PartRow(msgspec.Struct, frozen=True):
 
 
 class MemoryRow(msgspec.Struct, frozen=True):
-    """Memory of host and GPU together. `error` is the measured must-have over the predicted one, less 1.
+    """Memory of host and GPU together. `must_have` is what cannot be dropped: predicted with a full context, measured
+    when a prompt of `measured_at_tokens` had been read; `measured_peak_bytes` the most of it that the host had to have
+    later.
 
-    `must_have` is what cannot be dropped, after loading; `measured_peak_bytes` the most of it that the host had to have
-    later. `predicted_bytes` and `measured_bytes` are with the pages of the model file that each token reads: they may
-    be dropped, and would be read again at once. `measured_file_bytes` are all pages of files. `growth_bytes` is what
-    use may add. `basis` is the least sure one of the parts, `missing` are parts that are not known, in words.
+    `predicted_at_fill_bytes` is what was predicted to be held with so much filled, and `error` the measured must-have
+    over it, less 1. `predicted_bytes` and `measured_bytes` are with the pages of the model file that each token reads:
+    they may be dropped, and would be read again at once. `full_context_bytes` is what it needs with a full context: by
+    measurement, with what was predicted for the rest of the context (`full_context_measured`), else as predicted.
+    `measured_file_bytes` are all pages of files. `growth_bytes` is what use may add. `basis` is the least sure one of
+    the parts, `missing` are parts that are not known, in words.
     """
 
     predicted_bytes: int | None = None
@@ -74,7 +78,11 @@ class MemoryRow(msgspec.Struct, frozen=True):
     measured_peak_bytes: int | None = None
     measured_file_bytes: int | None = None
     measured_device_bytes: int | None = None
+    measured_at_tokens: int | None = None
+    predicted_at_fill_bytes: int | None = None
     error: float | None = None
+    full_context_bytes: int | None = None
+    full_context_measured: bool | None = None
     fits: str | None = None
     fits_text: str | None = None
 

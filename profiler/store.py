@@ -10,6 +10,7 @@
     started.jsonl, turns.jsonl, dispatches.jsonl, dispatches/   of a run with agents (`profiler.dispatch_store`)
     load.log        what the engine logged while it loaded, as text; only of one that was launched here
     closed.json     RunClosed, by rename; a killed run has none
+    tables/         all of this as tables (`harness.history.kept`), made of it after the close, and no part of the run
 
 A killed process loses at most the record it was writing. Records are not synced to the disk one by one: that
 would cost milliseconds inside the measurement, and only a machine that loses power needs it.

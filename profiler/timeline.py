@@ -21,6 +21,7 @@ class RequestMark(msgspec.Struct, frozen=True):
     """One request in time and in tokens; what is not known is `None`.
 
     `prefill_s` is the engine's own time, which ends at `first_s`, and `lost_s` the part of it that lost tokens took.
+    `decode_s` is from the first token to the last, by the engine's time, or by the client's where it gives none.
     `slot` is where the engine answered it. `doubts` are the codes of its guards.
     """
 
@@ -34,6 +35,7 @@ class RequestMark(msgspec.Struct, frozen=True):
     first_s: float | None
     done_s: float | None
     prefill_s: float | None
+    decode_s: float | None
     lost_s: float | None
     cache_class: CacheClass
     prompt_tokens: int | None
@@ -112,6 +114,7 @@ def _request(record: RequestRecord, zero_ns: int, doubts: tuple[str, ...]) -> Re
     first_ns = stamps.first_delta_ns if stamps.first_delta_ns is not None else stamps.first_sign_ns
     done_ns = stamps.done_ns if stamps.done_ns is not None else stamps.last_delta_ns
     lost_ns = verdict.lost_ns
+    decode_ns = evidence.decode_ns if evidence.decode_ns is not None else record.decode_span_ns
     return RequestMark(
         request_id=record.request_id,
         session=record.session,
@@ -123,6 +126,7 @@ def _request(record: RequestRecord, zero_ns: int, doubts: tuple[str, ...]) -> Re
         first_s=None if first_ns is None else _since(first_ns, zero_ns),
         done_s=None if done_ns is None else _since(done_ns, zero_ns),
         prefill_s=None if evidence.prefill_ns is None else evidence.prefill_ns / 1e9,
+        decode_s=None if decode_ns is None else decode_ns / 1e9,
         lost_s=None if lost_ns is None else lost_ns / 1e9,
         cache_class=verdict.cache_class,
         prompt_tokens=verdict.prompt_tokens,

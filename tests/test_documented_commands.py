@@ -37,8 +37,9 @@ SKETCH = re.compile("…|<[a-z]+>|runs/ID|dyno run TASK")
 LONG_TASK, SHORT_TASK = "debug/todo-1", "toolbench/chain2-1"
 # In prose a command also stands for itself; what can be run has its target.
 WRITTEN = sorted(
-    # Experiments are many dispatches: tests/harness/test_ab_command.py runs small ones.
-    {line for _, line in commands("dyno") if re.match(r"dyno (?!ab|aa)[a-z]", line) and not SKETCH.search(line)}
+    # Experiments are many dispatches: tests/harness/test_ab_command.py runs small ones. `compare` takes two runs that
+    # can be compared: tests/harness/test_history_command.py has such.
+    {line for _, line in commands("dyno") if re.match(r"dyno (?!ab|aa|compare)[a-z]", line) and not SKETCH.search(line)}
     # MLX, slow on a CPU, is run once, with a setting.
     - {
         "dyno run",
@@ -48,6 +49,9 @@ WRITTEN = sorted(
         "dyno cache mlx:FOLDER",
         "dyno template",
         "dyno template TARGET",
+        "dyno quant",
+        "dyno tune",
+        "dyno quant FILES --machine NAME",
     }
 )
 

@@ -14,19 +14,23 @@ import typer
 from harness.cli.ab import aa, ab
 from harness.cli.cache import cache
 from harness.cli.check import check
+from harness.cli.compare import compare
 from harness.cli.demo import demo
 from harness.cli.doctor import doctor
 from harness.cli.explain import explain
 from harness.cli.export import export
 from harness.cli.fix import fix
+from harness.cli.history import history
 from harness.cli.quant import quant
 from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.sessions import sessions
 from harness.cli.simulate import simulate
+from harness.cli.sql import sql
 from harness.cli.targets import targets
 from harness.cli.tasks import tasks
 from harness.cli.template import template
+from harness.cli.tune import tune
 
 __all__ = ["app", "main"]
 
@@ -63,8 +67,8 @@ def root(
 
 
 COMMANDS = (
-    aa, ab, cache, check, demo, doctor, explain, export, fix, quant, report, run, sessions, simulate, targets, tasks,
-    template,
+    aa, ab, cache, check, compare, demo, doctor, explain, export, fix, history, quant, report, run, sessions, simulate,
+    sql, targets, tasks, template, tune,
 )  # fmt: skip
 
 for command in COMMANDS:
@@ -90,6 +94,7 @@ def _exit_code(error: Exception) -> int | None:
     from backends.base import EngineError, TargetError
     from harness.experiment.plan import PlanError
     from harness.external.command import AgentError
+    from harness.history.errors import QueryError
     from harness.sandbox.base import SandboxError
     from harness.sessions import SessionError
     from harness.settings import SettingError
@@ -98,7 +103,8 @@ def _exit_code(error: Exception) -> int | None:
     from profiler.run_files import StoreError
     from profiler.run_names import UnknownRun
 
-    if isinstance(error, TargetError | SessionError | UnknownRun | TaskError | SettingError | AgentError | PlanError):
+    usage = TargetError | SessionError | UnknownRun | TaskError | SettingError | AgentError | PlanError | QueryError
+    if isinstance(error, usage):
         return USAGE
     return ENVIRONMENT if isinstance(error, EngineError | StoreError | SandboxError | WorkspaceError) else None
 

@@ -74,6 +74,7 @@ _Runs = Annotated[Path, typer.Option(help=RUNS_HELP)]
 _Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object (docs/ab.schema.json) instead of the report.")
 ]
+_Short = Annotated[bool, typer.Option("--short", help="Print the verdict, the arms and why; not every table.")]
 
 
 def ab(
@@ -102,6 +103,7 @@ def ab(
     no_sandbox: _NoSandbox = False,
     runs: _Runs = Path("runs"),
     json_output: _Json = False,
+    short: _Short = False,
 ) -> None:
     """Compare arms on the same tasks in randomised blocks, and say what can be said: better, worse, equal, or not told.
 
@@ -133,6 +135,7 @@ def ab(
             no_sandbox=no_sandbox,
             runs=runs,
             json_output=json_output,
+            short=short,
         )
     )
 

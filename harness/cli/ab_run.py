@@ -12,6 +12,7 @@ import msgspec
 from harness.cli.ab_simulated import USUAL
 from harness.cli.ab_stand import Stand, arm_order, arm_target
 from harness.dispatch import check_order
+from harness.experiment.at_work import working_on
 from harness.experiment.blocks import cells_of
 from harness.experiment.document import declaration_of, document_of, planned_detectable
 from harness.experiment.outlook import earlier_s, unshowable_guard
@@ -35,7 +36,9 @@ _OF_A_PLAN = ("blocks", "seed", "cache", "primary", "margin", "pauses", "stop_ea
 
 
 class AbAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """What `dyno ab` or `dyno aa` was asked to do; `None`: as the plan says, or by default."""
+    """What `dyno ab` or `dyno aa` was asked to do; `None`: as the plan says, or by default. `short`: not all of the
+    report is printed.
+    """
 
     command: Literal["ab", "aa"]
     words: tuple[str, ...]
@@ -56,6 +59,7 @@ class AbAsked(msgspec.Struct, frozen=True, kw_only=True):
     no_sandbox: bool
     runs: Path
     json_output: bool
+    short: bool = False
 
 
 def run_ab(asked: AbAsked) -> None:
@@ -80,7 +84,7 @@ def run_ab(asked: AbAsked) -> None:
     finally:
         stored = read_experiment(path)
         if asked.resume or any(not one.begun.warm_up for one in stored.done):
-            print_ab(document_of(stored, told_of(stored)), json_output=asked.json_output)
+            print_ab(document_of(stored, told_of(stored)), json_output=asked.json_output, short=asked.short)
 
 
 def _go_on(asked: AbAsked, path: Path) -> None:
@@ -92,7 +96,7 @@ def _go_on(asked: AbAsked, path: Path) -> None:
         return
     of = sum(map(stopper.wanted, cells))
     sandbox, capabilities = choose(allow_none=asked.no_sandbox)
-    with Stand(stored, sandbox, capabilities) as stand:
+    with working_on(path), Stand(stored, sandbox, capabilities) as stand:
         warm_s = stand.warm_up(todo[0].cell)
         about = f"{seconds(warm_s)}, so that {len(todo)} take about {_minutes(warm_s * len(todo))}"
         print(f"warm-up dispatch, which does not count: {about}", file=sys.stderr, flush=True)
@@ -169,20 +173,26 @@ def _say_plan(asked: AbAsked, plan: Plan) -> None:
     arms = ", ".join(arm.name for arm in plan.arms)
     lines = [f"{plan.title}: {arms}", *(f"  {_about(plan, number)}" for number in range(len(plan.arms)))]
     blocks = f"{plan.blocks} block{'s' if plan.blocks > 1 else ''}"
-    tasks = f"{len(plan.tasks)} tasks × {blocks} × {len(plan.arms)} arms = {plan.dispatches} dispatches"
+    number = f"{len(plan.tasks)} task{'s' if len(plan.tasks) > 1 else ''}"
+    tasks = f"{number} × {blocks} × {len(plan.arms)} arms = {plan.dispatches} dispatches"
     lines.append(f"{tasks}, {plan.fidelity}, cache {plan.cache}, order by seed {plan.seed}")
-    lines.append(f"primary metric {plan.primary} (equivalent within {plan.margin:g}), guards {', '.join(plan.guards)}")
+    lines.append(f"primary metric {plan.primary} (equivalent within {plan.margin:g}){_guards(plan)}")
     lines += [_power(plan), *_guard_outlook(plan)]
     if len(plan.tasks) < FEWEST_TASKS:
         lines.append(f"fewer than {FEWEST_TASKS} tasks: a verdict on these tasks says little of others")
     known = earlier_s(asked.runs, plan)
-    cost = (
-        f"about {_minutes(known.seconds * plan.dispatches)}, by {known.dispatches} earlier dispatches"
+    lines.append(
+        f"it takes about {_minutes(known.seconds * plan.dispatches)}, by {known.dispatches} earlier dispatches"
         if known
-        else "unknown until the warm-up dispatch was measured"
+        else "what it takes is told after the warm-up dispatch"
     )
-    lines.append(f"it takes {cost}")
     print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _guards(plan: Plan) -> str:
+    if plan.fidelity == "rehearse" and "success" in plan.guards:
+        return "; success is scripted in a rehearsal"
+    return f", guards {', '.join(plan.guards)}" if plan.guards else ""
 
 
 def _power(plan: Plan) -> str:
@@ -200,6 +210,8 @@ def _power(plan: Plan) -> str:
 
 def _guard_outlook(plan: Plan) -> list[str]:
     """That a guard cannot be shown with this plan: better known before than read of afterwards."""
+    if plan.fidelity == "rehearse":
+        return []  # Success is scripted: no number of pairs would show anything of it.
     found = unshowable_guard(plan)
     if found is None:
         return []

@@ -9,7 +9,7 @@ What a dispatch finds is what the plan declared:
 
 Each sitting begins with one whole dispatch that is stored and counts for nothing: it fills the caches of the disk and
 of the interpreter, and tells what a dispatch takes. The anchor is measured before every dispatch that starts with an
-empty cache (after it if `cold`), and a machine that has drifted since the first one is left alone for a while.
+empty cache (after it if `cold`), and a machine that is slower than at first is left alone for a while (`ab_anchor`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import msgspec
 
 from backends import open_engine
 from backends.base import Engine, KeepsTime, Target
+from harness.cli.ab_anchor import Anchors
 from harness.cli.ab_simulated import USUAL, check_simulated, open_modelled
 from harness.cli.compactor import Compactors, compactor_of
 from harness.cli.opened_site import OpenedSite, opened_site
@@ -34,21 +35,18 @@ from harness.dispatch import Order, run_dispatch
 from harness.experiment.blocks import Cell
 from harness.experiment.comparability import Ground, check_equal
 from harness.experiment.plan import Arm, Plan, PlanError
-from harness.experiment.store import CellBegun, CellDoubt, CellWriter, StoredExperiment, next_load
+from harness.experiment.store import CellBegun, CellWriter, StoredExperiment
+from harness.plan_folder import next_load
 from harness.sandbox.base import Capabilities, Sandbox, SandboxError
 from harness.settings import levers
 from harness.tasks.base import Task
-from profiler.anchor import measure_anchor
 from profiler.dispatch_records import DispatchRecord, DispatchStarted
 from profiler.dispatch_store import read_dispatches
-from profiler.guards import drift, judge
+from profiler.guards import judge
 from profiler.record_lines import read_lines
-from profiler.records import AnchorSample, GuardSample
+from profiler.records import GuardSample
 
 __all__ = ["Stand", "arm_order", "arm_target"]
-
-AT_ONCE = 3
-"""Anchors that must all have drifted before it is believed: one of a small model takes milliseconds, and is noise."""
 
 
 def arm_order(plan: Plan, arm: Arm, task: str) -> tuple[WorkAsked, Order]:
@@ -92,15 +90,11 @@ class Stand:
         self._plan = stored.experiment.plan
         self._path = stored.path
         self._sandbox, self._capabilities = sandbox, capabilities
-        self._sleep = sleep
         self._targets = {arm.name: arm_target(self._plan, arm) for arm in self._plan.arms}
         self._grounds: list[Ground] = []
-        self._first_anchor: dict[str, AnchorSample] = {}
-        for name, info in stored.loads.items():
+        for info in stored.loads.values():
             arm = str(info.settings["arm"])
             self._grounds.append(Ground(arm, self._targets[arm], info))
-            for sample in stored.anchors[name][:1]:
-                self._first_anchor.setdefault(info.target, sample)
         self._stack = ExitStack()
         self._opener = open_modelled if self._plan.fidelity == "simulate" else open_engine
         self._compactors = Compactors(self._opener)
@@ -109,8 +103,7 @@ class Stand:
         self._target: Target | None = None
         self._number = 0
         self._used = False
-        self._anchors = 0
-        self._patient = True
+        self._anchors = Anchors(stored, sleep)
 
     def __enter__(self) -> Self:
         return self
@@ -207,7 +200,7 @@ class Stand:
         self._opened, self._cells, self._target = opened, cells, target
         self._number, self._used = 0, False
         if _measurable(opened.engine) and plan.cache != "cold":
-            self._anchor(opened, keep=False)
+            self._anchors.measure(opened, keep=False)
         return opened, cells
 
     def _settings(self, arm: Arm) -> dict[str, Any]:
@@ -239,40 +232,8 @@ class Stand:
         return check
 
     def _look_at_the_anchor(self, opened: OpenedSite, cells: CellWriter, number: int) -> None:
-        """Measure it; where the machine has drifted since the first one, wait and measure again, a few times."""
-        if not _measurable(opened.engine):
-            return
-        key, pauses = opened.info.target, 0
-        while (text := self._drifted(opened, key)) is not None:
-            if not self._patient or pauses == self._plan.pauses:
-                # What did not settle now is not waited for again and again: only once it has been as before.
-                self._patient = False
-                cells.doubt(CellDoubt(number, text, pauses))
-                return
-            pauses += 1
-            print(f"dyno: {text}; waiting {self._plan.pause_s:.0f} s", file=sys.stderr, flush=True)
-            self._sleep(self._plan.pause_s)
-        self._patient = True
-
-    def _drifted(self, opened: OpenedSite, key: str) -> str | None:
-        """What has drifted since the first anchor of this target, in words, if several in a row say so."""
-        text = None
-        for _ in range(AT_ONCE):
-            sample = self._anchor(opened, keep=True)
-            found = drift((self._first_anchor.setdefault(key, sample), sample))
-            if not found:
-                return None
-            text = found[0].text
-        return text
-
-    def _anchor(self, opened: OpenedSite, *, keep: bool) -> AnchorSample:
-        engine = opened.engine
-        assert engine is not None
-        self._anchors += 1
-        sample = measure_anchor(engine, opened.ledger, f"{opened.path.name}-{self._anchors}", opened.site.clock)
-        if keep:
-            opened.site.writer.anchor(sample)
-        return sample
+        if _measurable(opened.engine):
+            self._anchors.look(opened, cells, number)
 
 
 def _tell_of_disturbance(opened: OpenedSite, record: DispatchRecord) -> None:

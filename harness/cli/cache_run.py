@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from backends import open_engine
 from backends.base import Engine, EngineError, KeepsTime, LogsLoad
 from harness.cli.watching import gpus_of, watched
+from harness.history.closing import keep_if_large
 from harness.opening import open_run
 from harness.replay import Plan, replay
 from harness.run_facts import run_info
@@ -113,6 +114,7 @@ def run_cache(run: CacheRun) -> None:
             writer.close("complete")
         finally:
             print_document(document_of(writer.path), writer.path, json_output=run.json_output)
+            keep_if_large(writer.path)
 
 
 def document_of(path: Path) -> CacheDocument:

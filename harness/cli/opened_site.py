@@ -18,6 +18,7 @@ from backends import open_engine
 from backends.base import Engine, Facts, KeepsTime, LogsLoad, Resetter, Target
 from harness.cli.watching import gpus_of, watched
 from harness.diary import Site
+from harness.history.closing import keep_if_large
 from harness.run_facts import run_info
 from harness.sandbox.base import Capabilities, Sandbox
 from harness.sending import Numbers, Sender
@@ -137,6 +138,7 @@ def opened_site(
             writer.close("complete")
         finally:
             dispatches.close()
+            keep_if_large(writer.path)
 
 
 @contextmanager

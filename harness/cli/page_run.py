@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,10 +15,11 @@ from harness.experiment.store import read_experiment
 from profiler.dispatch_store import read_dispatches
 from profiler.explanation import explain
 from profiler.findings import find
+from profiler.report.ab import verdict_line
 from profiler.report.charts import missing_package
 from profiler.report.html.drawing import Drawing, picture
 from profiler.report.html.experiment_page import experiment_drawings, experiment_page
-from profiler.report.html.run_page import RunPage, drawings_of, run_page
+from profiler.report.html.run_page import RunPage, drawings_of, run_page, verdicts_of
 from profiler.run_files import renamed, write_whole
 from profiler.store import read_run
 from profiler.timeline import timeline_of
@@ -38,6 +38,8 @@ def write_run(path: Path, html: Path | None, pictures: Path | None) -> None:
     """
     _check()
     page = page_of_run(path)
+    for verdict in verdicts_of(page):
+        print(f"{verdict.word}  {verdict}")
     _write(run_page(page) if html else "", html, drawings_of(page) if pictures else (), pictures)
 
 
@@ -47,6 +49,8 @@ def write_experiment(path: Path, html: Path | None, pictures: Path | None) -> No
     stored = read_experiment(path)
     document = experiment_document(stored, told_of(stored))
     infos = tuple(stored.loads.values())
+    for row in document.comparisons:
+        print(verdict_line(document, row).plain)
     text = experiment_page(document, infos, str(path)) if html else ""
     _write(text, html, experiment_drawings(document) if pictures else (), pictures)
 
@@ -78,11 +82,11 @@ def _write(text: str, html: Path | None, drawings: Sequence[Drawing], pictures: 
     if html is not None:
         with renamed(f"cannot write the page {html}"):
             write_whole(html, text.encode())
-        print(f"page: {html} ({len(text) / 2**20:.1f} MiB)", file=sys.stderr)
+        print(f"page: {html} ({len(text) / 2**20:.1f} MiB)")
     if pictures is not None:
         with renamed(f"cannot write pictures to {pictures}"):
             pictures.mkdir(parents=True, exist_ok=True)
             for drawing in drawings:
                 write_whole(pictures / f"{drawing.name}.png", picture(drawing, "png"))
                 write_whole(pictures / f"{drawing.name}.svg", picture(drawing, "svg"))
-        print(f"pictures: {len(drawings)} charts as .png and .svg in {pictures}", file=sys.stderr)
+        print(f"pictures: {len(drawings)} charts as .png and .svg in {pictures}")

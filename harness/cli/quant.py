@@ -70,6 +70,13 @@ def quant(
         int | None,
         typer.Option(min=1, help="Rounds: how often each is loaded, measured and put to work.", show_default=False),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="About how long it may take, such as 60s, 10m or 2h: as much is measured as fits (default: 2m).",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the order.")] = 0,
     engine: Annotated[
         str | None,
@@ -120,6 +127,7 @@ def quant(
             sessions=tuple(sessions or ()),
             fidelity=fidelity,
             repeats=repeats,
+            budget=budget,
             seed=seed,
             engine=engine,
             options=tuple(options or ()),

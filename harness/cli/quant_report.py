@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -20,19 +19,30 @@ from harness.quant.prediction import Predictions
 from harness.quant.running import still_to_do
 from harness.quant.store import StoredComparison
 from profiler.quant_document import QuantDocument
+from profiler.report.charts import missing_package
 from profiler.report.quant import print_quant
 from profiler.report.quant_chart import chart_html, chart_png, chart_svg
 from profiler.run_files import renamed, write_whole
 
-__all__ = ["check_chart", "print_comparison", "print_predictions"]
+__all__ = ["check_chart", "draw_comparison", "print_comparison", "print_predictions"]
 
 
 def print_comparison(asked: QuantAsked, stored: StoredComparison) -> None:
     """The report of what is stored. Raises StoreError."""
+    _print(asked, _document_of(stored))
+
+
+def draw_comparison(stored: StoredComparison, file: Path) -> None:
+    """Write the chart of what is stored. Raises PlanError, MissingExtra, StoreError."""
+    check_chart(file)
+    _draw(file, _document_of(stored))
+
+
+def _document_of(stored: StoredComparison) -> QuantDocument:
     comparison = stored.comparison
     plan = comparison.plan
     left = still_to_do(steps_of(plan), stored.done)
-    document = document_of(
+    return document_of(
         results_of(stored),
         plan.wanted,
         machine=comparison.machine,
@@ -41,7 +51,6 @@ def print_comparison(asked: QuantAsked, stored: StoredComparison) -> None:
         directory=str(stored.path),
         notes=(*comparison.notes, *stored.notes),
     )
-    _print(asked, document)
 
 
 def print_predictions(asked: QuantAsked, choice: Choice, wanted: Wanted, predicted: Predictions) -> None:
@@ -62,7 +71,9 @@ def check_chart(file: Path | None) -> None:
         return
     if file.suffix not in _FORMS:
         raise PlanError(f"{file} is no chart that dyno can write", hint=f"end its name in {', '.join(_FORMS)}")
-    missing = next((package for package in ("altair", "vl_convert") if find_spec(package) is None), None)
+    if not file.parent.is_dir():
+        raise PlanError(f"no folder {file.parent} for the chart", hint="make it, or name another place")
+    missing = missing_package()
     if missing is not None:
         raise MissingExtra(f"charts need the package {missing}", hint="pip install 'llmdyno[charts]'")
 
@@ -76,8 +87,11 @@ _FORMS: Final[dict[str, Callable[[QuantDocument], bytes]]] = {
 
 def _print(asked: QuantAsked, document: QuantDocument) -> None:
     print_quant(document, json_output=asked.json_output, explain=asked.explain)
-    if asked.chart is None:
-        return
-    with renamed(f"cannot write the chart {asked.chart}"):
-        write_whole(asked.chart, _FORMS[asked.chart.suffix](document))
-    print(f"chart: {asked.chart}", file=sys.stderr)
+    if asked.chart is not None:
+        _draw(asked.chart, document)
+
+
+def _draw(file: Path, document: QuantDocument) -> None:
+    with renamed(f"cannot write the chart {file}"):
+        write_whole(file, _FORMS[file.suffix](document))
+    print(f"chart: {file}", file=sys.stderr)

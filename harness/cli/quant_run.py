@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from backends.base import EngineError
 from harness.cli.cache_run import chosen_sessions
 from harness.cli.quant_report import check_chart, print_comparison, print_predictions
 from harness.cli.quant_stand import QuantStand, given_up
@@ -15,12 +16,13 @@ from harness.quant.base import Wanted
 from harness.quant.candidates import Choice, check_enough
 from harness.quant.cost import Costs
 from harness.quant.flips import Position, positions_of_sessions, positions_of_tasks, spread
+from harness.quant.measured import results_of
 from harness.quant.plan import QuantPlan, Step, steps_of
 from harness.quant.planning import QuantAsked, choice_of, costs_of, planned, same_files, sessions_of_plan
 from harness.quant.prediction import Predictions, predict_all
 from harness.quant.running import Progress, go_through, still_to_do
-from harness.quant.scoring import Scoring, can_score
-from harness.quant.store import Comparison, StepWriter, create, find_comparison, read_comparison
+from harness.quant.scoring import Scoring, by_position, can_score
+from harness.quant.store import Comparison, StepWriter, StoredComparison, create, find_comparison, read_comparison
 from harness.sandbox.base import Sandbox
 from harness.sandbox.choice import choose
 from harness.sessions import Session
@@ -34,26 +36,46 @@ POSITIONS_SEED = 97
 """Contents of the tasks whose calls are asked again: others than those that are dispatched."""
 
 
-def run_quant(asked: QuantAsked) -> None:
+NO_QUALITY = (
+    "quality was not measured: it needs llama-cpp-python for GGUF files with more than 32,768 tokens of vocabulary "
+    "(pip install 'llmdyno[llama-cpp]'), mlx-lm for MLX folders (pip install 'llmdyno[mlx]')"
+)
+
+
+def run_quant(asked: QuantAsked) -> Path | None:
     """Predict; then plan a comparison or go on with one, do what is left of it, and report what there is.
+
+    Gives the comparison's folder; `None` where nothing was to be measured.
 
     Raises:
         PlanError, TargetError, SessionError, TaskError: something that was named cannot be used.
         MissingExtra, SandboxError, StoreError: no engine, no confinement, no place.
+        EngineError: no candidate could be measured; after the report that says why.
         KeyboardInterrupt: after what was measured was reported.
     """
     check_chart(asked.chart)
     if asked.predict_only and not asked.resume:
         print_predictions(asked, *_predicted(asked))
-        return
+        return None
     path = find_comparison(asked.runs, asked.resume) if asked.resume else _begun(asked)
     if path is None:
-        return
+        return None
     print(f"comparison {path.name} in {path}", file=sys.stderr, flush=True)
     try:
         _go_on(asked, path)
     finally:
         print_comparison(asked, read_comparison(path))
+    _check_any(read_comparison(path))
+    return path
+
+
+def _check_any(stored: StoredComparison) -> None:
+    """Whether any candidate could be measured. Raises EngineError."""
+    results = results_of(stored)
+    failed = [one.failed for one in results if one.failed is not None]
+    if failed and len(failed) == len(results):
+        hint = "repair that, or name an engine with --engine and its settings with --set; then begin a new comparison"
+        raise EngineError(f"none of {len(failed)} candidates could be measured: {failed[0]}", hint=hint)
 
 
 def _predicted(asked: QuantAsked) -> tuple[Choice, Wanted, Predictions]:
@@ -67,7 +89,8 @@ def _begun(asked: QuantAsked) -> Path | None:
     """The folder of a new comparison; `None` where only its plan was wanted."""
     choice, wanted, predicted = _predicted(asked)
     own = chosen_sessions(list(asked.sessions)) if asked.sessions else ()
-    plan = planned(asked, choice, wanted, predicted.by_name, own, scores=can_score(choice))
+    scores = can_score(choice)
+    plan = planned(asked, choice, wanted, predicted.by_name, own, scores=scores, by_position=by_position(choice))
     _say_plan(plan, costs_of(plan, predicted.by_name, sessions_of_plan(plan, own)))
     long = [one.name for one in own if one.name not in plan.amount.sessions]
     if long:
@@ -79,7 +102,14 @@ def _begun(asked: QuantAsked) -> Path | None:
     now = time.time_ns()  # noqa: TID251 (the date of a comparison)
     return create(
         asked.runs,
-        Comparison(new_run_id(now), now, plan, predicted.by_name, predicted.machine, notes=predicted.notes),
+        Comparison(
+            new_run_id(now),
+            now,
+            plan,
+            predicted.by_name,
+            predicted.machine,
+            notes=(*predicted.notes, *(() if scores else (NO_QUALITY,))),
+        ),
     )
 
 
@@ -132,7 +162,7 @@ def _say_plan(plan: QuantPlan, costs: Costs) -> None:
         f"  tasks: {_counted(tasks, 'dispatch', 'es')} each ({plan.fidelity}); cache: {sessions}; flips: "
         f"{amount.positions} calls",
         f"  quality: {chunks}",
-        f"{len(steps)} steps, about {_minutes(costs.total_s(steps))}: more with --repeats and --tasks",
+        f"{len(steps)} steps, about {_minutes(costs.total_s(steps))}: more with --budget, --repeats and --tasks",
     ]
     print("\n".join(lines), file=sys.stderr, flush=True)
 

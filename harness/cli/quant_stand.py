@@ -20,6 +20,7 @@ from backends.base import Engine, EngineDied, EngineError, KeepsTime, Target
 from harness.cli.opened_site import OpenedSite, opened_site
 from harness.cli.work_order import WorkAsked, order_of, work_of
 from harness.dispatch import run_dispatch
+from harness.plan_folder import next_load
 from harness.quant.base import CacheStability, Candidate, TaskResult
 from harness.quant.depths import DepthSample, fitting, measure_depths
 from harness.quant.flips import Position, ask
@@ -27,7 +28,7 @@ from harness.quant.plan import QuantPlan, Step
 from harness.quant.running import Performs
 from harness.quant.scoring import Bench
 from harness.quant.steps import CACHE_IDS, CacheFound, CallsFound, Found, Loaded, RatesFound, StepDone, TaskDone
-from harness.quant.store import StoredComparison, next_load
+from harness.quant.store import StoredComparison
 from harness.replay import Plan as ReplayPlan
 from harness.replay import replay
 from harness.run_sessions import described
@@ -179,9 +180,11 @@ class _Sitting:
         return sample
 
     def _loaded(self) -> Loaded:
+        filled_tokens: int | None = None
         if self._given.plan.wanted.context_tokens >= BATCH_CONTEXT_TOKENS:
             # What an engine reserves for a batch is its own only once it was written to.
-            finished(measure(self._engine, cold_request(self._opened.path.name, BATCH_CHARACTERS, 1)), "the warm-up")
+            batch = cold_request(self._opened.path.name, BATCH_CHARACTERS, 1)
+            filled_tokens = finished(measure(self._engine, batch), "the warm-up").evidence.prompt_tokens
         samples: list[ResidencySample] = []
         if not isinstance(self._engine, KeepsTime):
             with MemorySampler(self._engine.pids, samples.append):
@@ -194,6 +197,7 @@ class _Sitting:
             device_bytes=_device_bytes(self._opened),
             anchors=self._anchors,
             build=self._opened.info.facts.build,
+            filled_tokens=filled_tokens,
         )
 
     def _rates(self, step: Step) -> RatesFound:

@@ -11,10 +11,13 @@ from harness.cli.cache import JSON_HELP, RUNS_HELP
 
 
 def report(
-    run: Annotated[str, typer.Argument(help="Run or experiment: its id, its beginning, its folder, or 'latest'.")] = "latest",
+    run: Annotated[
+        str, typer.Argument(help="Run or experiment: its id, its beginning, its folder, or 'latest'.")
+    ] = "latest",
     runs: Annotated[Path, typer.Option(help=RUNS_HELP)] = Path("runs"),
     html: Annotated[
-        bool, typer.Option("--html", help="Write a page that needs no network, into the run's folder unless --out is given.")
+        bool,
+        typer.Option("--html", help="Write a page that needs no network, into the run's folder unless --out is given."),
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the page to this file.", show_default=False)] = None,
     png: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from harness.cli.page_run import write_experiment, write_run
 from harness.experiment.document import document_of as experiment_document
 from harness.experiment.plan import PlanError
 from harness.experiment.pricing import told_of
-from harness.experiment.store import FILE, find_experiment, read_experiment
+from harness.experiment.store import find_experiment, read_experiment
 from profiler.dispatch_store import holds_dispatches
 from profiler.report.ab import print_ab
 from profiler.report.cache import print_document
@@ -39,10 +40,8 @@ def stored_of(runs: Path, name: str) -> Stored:
         found.append(Stored(find_run(runs, name), experiment=False))
     except UnknownRun as error:
         unknown = error
-    try:
+    with contextlib.suppress(PlanError):
         found.append(Stored(find_experiment(runs, name), experiment=True))
-    except PlanError:
-        pass
     if not found and unknown is not None:
         raise unknown
     return max(found, key=lambda one: one.path.name)

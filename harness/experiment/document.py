@@ -12,6 +12,7 @@ import msgspec
 from harness.experiment.blocks import cells_of
 from harness.experiment.by_task import by_task
 from harness.experiment.decomposition import decomposed
+from harness.experiment.doubts import doubt_rows, doubts_of
 from harness.experiment.early_verdict import early_verdict
 from harness.experiment.observations import METRICS, metric_of, observation_of, observations_of
 from harness.experiment.plan import Arm, Plan
@@ -21,6 +22,7 @@ from harness.experiment.stopping import ALPHA, alpha_of, unneeded
 from harness.experiment.store import Done, StoredExperiment
 from harness.settings import difference
 from harness.stats import (
+    SUCCESS,
     Comparison,
     Declaration,
     Estimate,
@@ -40,7 +42,6 @@ from harness.stats import (
     sentence,
 )
 from harness.stats.power import detectable_effect
-from profiler import guards as machine_guards
 from profiler.ab_document import AbDocument, ArmRow, CacheRow, ComparisonRow, GuardRow, MetricRow, ModeRow, PointRow
 
 __all__ = ["declaration_of", "document_of", "metric_row", "planned_detectable"]
@@ -94,10 +95,11 @@ def document_of(stored: StoredExperiment, told: Told) -> AbDocument:
         detectable=planned_detectable(plan),
         arms=tuple(_arm(arm, stored, observations, told.caches.get(arm.name)) for arm in plan.arms),
         comparisons=rows,
-        points=tuple(_point(plan, one) for one in stored.done if not one.begun.warm_up),
+        points=tuple(_point(stored, one) for one in stored.done if not one.begun.warm_up),
         engines=tuple(dict.fromkeys(_engine(info.target, info.facts.build) for info in stored.loads.values())),
         notes=(*stored.notes, *_interrupted(stored), *_failures(stored.done)),
         not_needed=skipped,
+        doubts=doubt_rows(stored),
     )
 
 
@@ -114,7 +116,7 @@ def _comparison(
         baseline=verdict.baseline,
         treatment=treatment,
         word=early.word if early else verdict.word,
-        sentence=early.sentence if early else sentence(verdict),
+        sentence=early.sentence if early else sentence(_told_of_guards(plan, verdict)),
         primary=_metric(verdict.primary, verdict, exploratory=early is not None),
         margin=declared.margin,
         beside=tuple(metric_row(one, verdict.primary.metric, exploratory=True) for one in verdict.primary.beside),
@@ -131,6 +133,14 @@ def _comparison(
         tasks=by_task(seen, verdict.baseline, treatment, declared.primary, [task.name for task in plan.tasks]),
         sequential=early.row if early else None,
     )
+
+
+def _told_of_guards(plan: Plan, verdict: Verdict) -> Verdict:
+    """In a rehearsal success is scripted: that too few pairs show it is no news, only that it fell would be."""
+    if plan.fidelity != "rehearse":
+        return verdict
+    told = tuple(one for one in verdict.guards if one.guard.metric != SUCCESS or one.state == "broken")
+    return msgspec.structs.replace(verdict, guards=told)
 
 
 def _metric(comparison: Comparison, verdict: Verdict, *, exploratory: bool) -> MetricRow:
@@ -218,12 +228,9 @@ def _arm(arm: Arm, stored: StoredExperiment, seen: Iterable[Observation], cache:
     )
 
 
-def _point(plan: Plan, done: Done) -> PointRow:
+def _point(stored: StoredExperiment, done: Done) -> PointRow:
     begun, record = done.begun, done.ended
-    seen = observation_of(plan, done)
-    started = done.dispatch.started
-    window = (started.started_ns, started.started_ns + record.totals.wall_ns)
-    doubts = [guard.text for guard in machine_guards.judge(done.guards, window) if guard.severity == "doubtful"]
+    seen = observation_of(stored.experiment.plan, done)
     return PointRow(
         order=begun.order,
         block=begun.block,
@@ -231,20 +238,26 @@ def _point(plan: Plan, done: Done) -> PointRow:
         task=begun.task,
         attempt=begun.attempt,
         run=done.load,
-        dispatch_id=started.dispatch_id,
+        dispatch_id=done.dispatch.started.dispatch_id,
         exit_status=record.exit_status,
         success=seen.success,
         score=seen.score,
         time_s=seen.time_s,
         measures=seen.measures,
         excluded=not is_outcome(record),
-        doubts=(*doubts, *(doubt.text for doubt in done.doubts)),
+        doubts=tuple(doubt.guard.text for doubt in doubts_of(stored, done)),
     )
 
 
 def _interrupted(stored: StoredExperiment) -> tuple[str, ...]:
-    killed = sum(not begun.warm_up for begun in stored.begun) - sum(not one.begun.warm_up for one in stored.done)
-    return (f"{killed} × dispatch that was killed before its end, and is done again",) if killed else ()
+    """Dispatches that have begun and not ended; while a process is at it, the last of them still runs."""
+    unended = sum(not begun.warm_up for begun in stored.begun) - sum(not one.begun.warm_up for one in stored.done)
+    last = stored.begun[-1] if stored.begun else None
+    ended = stored.done[-1].begun if stored.done else None
+    running = unended > 0 and stored.working and last is not None and not last.warm_up and last != ended
+    killed = unended - running
+    notes = [f"{killed} × dispatch that was killed before its end, and is done again"] if killed else []
+    return (*notes, "a process is at work on it just now: this is not all of it") if stored.working else tuple(notes)
 
 
 def _failures(done: Iterable[Done]) -> tuple[str, ...]:

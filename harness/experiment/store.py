@@ -2,6 +2,7 @@
 
     runs/<id>/experiment.json   Experiment: the plan, all of it resolved
     runs/<id>/decisions.json    Decision of each arm that was decided early, where the plan declared that
+    runs/<id>/working.json      while a process is at work on it (`harness.experiment.at_work`)
     runs/<id>/001/ …            one run for each load of an engine, with all the files of a run (`profiler.store`), and
         cells.jsonl             CellBegun: which dispatch of the plan is about to be done here, written before it
         doubts.jsonl            CellDoubt: what the anchor said beside it
@@ -17,16 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
-from harness.experiment.plan import SCHEMA, Plan, PlanError
+from harness.experiment.at_work import is_at_work
+from harness.experiment.plan import SCHEMA, Plan
+from harness.plan_folder import PlanFolder, loads_of
 from profiler.dispatch_records import DispatchRecord
 from profiler.dispatch_store import StoredDispatch, read_dispatches
 from profiler.record_lines import new_lines, read_lines
 from profiler.records import AnchorSample, GuardSample, RunInfo
-from profiler.run_files import StoreError, check_schema, encode, renamed, write_whole
+from profiler.run_files import StoreError, encode, renamed, write_whole
 from profiler.store import StoredRun, read_run
 
 __all__ = [
@@ -39,12 +42,12 @@ __all__ = [
     "StoredExperiment",
     "create",
     "find_experiment",
-    "next_load",
     "read_experiment",
     "write_decisions",
 ]
 
-FILE = "experiment.json"
+FILE: Final = "experiment.json"
+_FOLDER: Final = PlanFolder(FILE, "experiment", "dyno ab")
 DECISIONS = "decisions.json"
 
 
@@ -76,11 +79,18 @@ class CellBegun(msgspec.Struct, frozen=True):
 
 
 class CellDoubt(msgspec.Struct, frozen=True):
-    """A machine that had drifted before the dispatch of that number, and still had after so many pauses."""
+    """A machine that had drifted before the dispatch of that number, and still had after so many pauses.
+
+    `change` is by how much, as a share. `faster` than ever before: that makes those before it doubtful, not it, and
+    `anchor` is what later ones are compared with.
+    """
 
     number: int
     text: str
     pauses: int
+    change: float | None = None
+    anchor: AnchorSample | None = None
+    faster: bool = False
     schema: int = SCHEMA
 
 
@@ -119,7 +129,8 @@ class Done(msgspec.Struct, frozen=True):
 class StoredExperiment(msgspec.Struct, frozen=True):
     """An experiment as its files hold it. `begun` are all attempts, `done` those that have ended, in order of time.
 
-    `loads` are the infos of its engines by the name of their folders; `anchors` all of theirs.
+    `loads` are the infos of its engines by the name of their folders; `anchors` all of theirs. `faster` are the moments
+    at which the machine was found faster than before, each with the name of its load. `working`: a process is at it.
     """
 
     path: Path
@@ -130,6 +141,8 @@ class StoredExperiment(msgspec.Struct, frozen=True):
     anchors: dict[str, tuple[AnchorSample, ...]] = {}
     notes: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    faster: tuple[tuple[str, CellDoubt], ...] = ()
+    working: bool = False
 
 
 class CellWriter:
@@ -160,11 +173,7 @@ class CellWriter:
 
 def create(runs: Path, experiment: Experiment) -> Path:
     """Make the folder of a new experiment. Raises StoreError."""
-    path = runs / experiment.experiment_id
-    with renamed(f"cannot create the experiment {path}"):
-        path.mkdir(parents=True)
-        write_whole(path / FILE, encode(experiment))
-    return path
+    return _FOLDER.create(runs / experiment.experiment_id, encode(experiment))
 
 
 def write_decisions(path: Path, decisions: Sequence[Decision]) -> None:
@@ -173,29 +182,13 @@ def write_decisions(path: Path, decisions: Sequence[Decision]) -> None:
         write_whole(path / DECISIONS, encode(_Decisions(tuple(decisions))))
 
 
-def next_load(path: Path) -> str:
-    """The name of the next run in an experiment's folder: `001`, and on."""
-    return f"{max((int(load.name) for load in _loads(path)), default=0) + 1:03d}"
-
-
 def find_experiment(runs: Path, name: str) -> Path:
     """The folder of the experiment that `name` means: its id, a prefix that only it has, its path, or `latest`.
 
     Raises:
         PlanError: none or several are meant.
     """
-    found = sorted(file.parent for file in runs.glob(f"*/{FILE}"))
-    if name == "latest" and found:
-        return found[-1]
-    if name and (Path(name) / FILE).is_file():
-        return Path(name)
-    begun = [path for path in found if name and path.name.startswith(name)]
-    exact = [path for path in begun if path.name == name] or begun
-    if len(exact) == 1:
-        return exact[0]
-    shown = ", ".join(path.name for path in (begun or found)[-4:])
-    what = f"{len(begun)} experiments begin with {name!r}" if begun else f"no experiment {name!r} in {runs}"
-    raise PlanError(what, hint=f"most recent: {shown}" if shown else "dyno ab makes one")
+    return _FOLDER.find(runs, name)
 
 
 def read_experiment(path: Path) -> StoredExperiment:
@@ -204,28 +197,40 @@ def read_experiment(path: Path) -> StoredExperiment:
     Raises:
         StoreError: there is none, or its plan cannot be read.
     """
-    experiment = _read_plan(path / FILE)
+    experiment = _FOLDER.read(path, Experiment)
     begun: list[CellBegun] = []
     done: list[Done] = []
     notes: list[str] = []
     loads: dict[str, RunInfo] = {}
     anchors: dict[str, tuple[AnchorSample, ...]] = {}
-    for folder in _loads(path):
+    faster: list[tuple[str, CellDoubt]] = []
+    for folder in loads_of(path):
         if not (folder / "run.json").is_file():
             continue  # killed before its engine was ready
         run = read_run(folder)
         loads[folder.name], anchors[folder.name] = run.info, run.anchors
-        here, ended, said = _load(folder, run)
+        here, ended, doubts, said = _load(folder, run)
+        faster += [(folder.name, doubt) for doubt in doubts if doubt.faster]
         begun += here
         done += ended
         notes += [f"{folder.name}: {note}" for note in said]
-    decisions = _read_decisions(path / DECISIONS)
-    return StoredExperiment(path, experiment, tuple(begun), tuple(done), loads, anchors, tuple(notes), decisions)
+    return StoredExperiment(
+        path=path,
+        experiment=experiment,
+        begun=tuple(begun),
+        done=tuple(done),
+        loads=loads,
+        anchors=anchors,
+        notes=tuple(notes),
+        decisions=_read_decisions(path / DECISIONS),
+        faster=tuple(faster),
+        working=is_at_work(path),
+    )
 
 
-def _load(folder: Path, run: StoredRun) -> tuple[list[CellBegun], list[Done], list[str]]:
+def _load(folder: Path, run: StoredRun) -> tuple[list[CellBegun], list[Done], list[CellDoubt], list[str]]:
     if not (folder / "cells.jsonl").is_file():
-        return [], [], list(run.notes)
+        return [], [], [], list(run.notes)
     with renamed(f"cannot read the cells of {folder}"):
         begun, notes = read_lines(folder / "cells.jsonl", CellBegun)
         doubts, _ = read_lines(folder / "doubts.jsonl", CellDoubt)
@@ -235,13 +240,9 @@ def _load(folder: Path, run: StoredRun) -> tuple[list[CellBegun], list[Done], li
     for cell in begun:
         dispatch = by_number.get(cell.number)
         if dispatch is not None and dispatch.ended is not None:
-            mine = tuple(doubt for doubt in doubts if doubt.number == cell.number)
+            mine = tuple(doubt for doubt in doubts if doubt.number == cell.number and not doubt.faster)
             done.append(Done(cell, dispatch, dispatch.ended, folder.name, run.guards, mine))
-    return list(begun), done, [*run.notes, *notes, *dispatch_notes]
-
-
-def _loads(path: Path) -> list[Path]:
-    return sorted(folder for folder in path.iterdir() if folder.is_dir() and folder.name.isdecimal())
+    return list(begun), done, list(doubts), [*run.notes, *notes, *dispatch_notes]
 
 
 def _read_decisions(file: Path) -> tuple[Decision, ...]:
@@ -256,22 +257,6 @@ def _read_decisions(file: Path) -> tuple[Decision, ...]:
         raise StoreError(f"cannot read {file}: {error}", hint=hint) from error
 
 
-def _read_plan(file: Path) -> Experiment:
-    if not file.is_file():
-        raise StoreError(f"no experiment in {file.parent}: it holds no {FILE}", hint="name a folder under runs/")
-    with renamed(f"cannot read {file}"):
-        data = file.read_bytes()
-    try:
-        check_schema(msgspec.json.decode(data, type=_Schema).schema, file)
-        return msgspec.json.decode(data, type=Experiment)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"cannot read {file}: {error}", hint="the experiment cannot be used without it") from error
-
-
 class _Decisions(msgspec.Struct, frozen=True):
     decisions: tuple[Decision, ...]
-    schema: int = SCHEMA
-
-
-class _Schema(msgspec.Struct, frozen=True):
     schema: int = SCHEMA

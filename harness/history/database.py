@@ -25,7 +25,10 @@ __all__ = ["Answer", "History", "views_in"]
 _PATTERN: Final = frozenset("*?[]{}")
 """What DuckDB takes for a pattern in the name of a file: runs in such a folder are read from their JSON Lines."""
 
-_SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
 
 
 class Answer(NamedTuple):
@@ -57,12 +60,12 @@ class History:
         """
         self.notes: list[str] = []
         self.unkept = 0
-        self._root = root.absolute()
         self._connection = duckdb.connect(":memory:", config=_SETTINGS)
         self._files: dict[str, list[str]] = {table: [] for table in TABLES}
+        self._connection.execute("CREATE SCHEMA held")
         for table in TABLES:
-            create_table(self._connection, table, f"{table} read")
-        folders = run_folders(self._root) if only is None else [folder.absolute() for folder in only]
+            create_table(self._connection, table, f"held.{table}")
+        folders = run_folders(root.absolute()) if only is None else [folder.absolute() for folder in only]
         self._read(folders, {VIEWS[view].table for view in views})
         for view in VIEWS.values():
             columns = ", ".join(f'"{column}"' for column in view.columns)
@@ -111,7 +114,7 @@ class History:
         """What is kept of every run, and the rows of the others. The rows of `runs` are in every index."""
         rows: list[Row] = []
         for folder in folders:
-            name = name_of(self._root, folder) if folder.is_relative_to(self._root) else folder.name
+            name = name_of(folder)
             index = None if _PATTERN & set(str(folder)) or not _is_text(str(folder)) else fresh(folder, name)
             if index is not None:
                 rows.append(index.run)
@@ -127,14 +130,14 @@ class History:
             rows.append(run_row(name, work))
             for table in tables:
                 if table in ROWS:
-                    insert(self._connection, table, f"{table} read", ROWS[table](name, work))
-        insert(self._connection, "runs", "runs read", rows)
+                    insert(self._connection, table, f"held.{table}", ROWS[table](name, work))
+        insert(self._connection, "runs", "held.runs", rows)
         self._files = {table: files if table in tables else [] for table, files in self._files.items()}
 
     def _source(self, table: str) -> str:
         files = ", ".join(map(literal, self._files[table]))
         kept = f" UNION ALL FROM read_parquet([{files}], hive_partitioning = false)" if files else ""
-        return f'FROM "{table} read"{kept}'
+        return f"FROM held.{table}{kept}"
 
     def _lock(self) -> None:
         paths = ", ".join(literal(file) for files in self._files.values() for file in files)

@@ -14,10 +14,14 @@ import msgspec
 
 from backends.base import Facts
 from harness.experiment.comparability import Ground, differences
+from harness.experiment.plan import PlanError
 from profiler.dispatch_store import StoredDispatch
 from profiler.records import Machine, RequestRecord, RunInfo
 
-__all__ = ["FAMILIES", "Fact", "beginning", "differing", "exempt", "facts_of", "work_of"]
+__all__ = ["FAMILIES", "Fact", "beginning", "check_words", "differing", "exempt", "facts_of", "fewest_words", "work_of"]
+
+_OWN: Final = ("fidelity", "forcing", "start", "cold", "cache")
+"""The facts that are not those of an engine, a machine, versions or a sandbox."""
 
 Fact = str | int | float | bool | None
 
@@ -44,7 +48,6 @@ def facts_of(
     """All that must be equal, by name; what is not known is not there. `cache_state` is that of the experiment."""
     fidelities = {record.fidelity for record in requests} | {one.started.fidelity for one in dispatches}
     found: dict[str, object] = {
-        "command": info.command,
         "fidelity": ", ".join(sorted(fidelities)) or None,
         "forcing": ", ".join(sorted({record.forcing for record in requests})) or None,
         "start": beginning(requests),
@@ -56,11 +59,15 @@ def facts_of(
 
 
 def beginning(requests: Sequence[RequestRecord]) -> str | None:
-    """`cold` or `warm`: whether the very first request found something of an earlier one in the cache."""
-    if not requests:
+    """`cold` or `warm`: whether the very first request found what this run had not put into the cache.
+
+    Where the prompts are not shown, what it has in common with the anchor before it is not known: a tenth is let pass.
+    """
+    verdict = requests[0].verdict if requests else None
+    if verdict is None or verdict.cached_tokens is None:
         return None
-    cached = requests[0].verdict.cached_tokens
-    return None if cached is None else "warm" if cached else "cold"
+    own = verdict.lcp_tokens if verdict.lcp_tokens is not None else (verdict.prompt_tokens or 0) // 10
+    return "warm" if verdict.cached_tokens > own else "cold"
 
 
 def work_of(info: RunInfo, requests: Iterable[RequestRecord], dispatches: Sequence[StoredDispatch]) -> str:
@@ -86,6 +93,33 @@ def exempt(name: str, although: Iterable[str]) -> str | None:
         if any(name == one or (one.endswith("*") and name.startswith(one[:-1])) for one in patterns):
             return word
     return None
+
+
+def check_words(although: Iterable[str], facts: Iterable[Mapping[str, Fact]], *others: str) -> None:
+    """Nothing, where each word of `--although` means a fact that there is, or is one of `others`.
+
+    Raises:
+        PlanError: one means none; lists those that there are.
+    """
+    known = {*FAMILIES, *_OWN, *others, *Facts.__struct_fields__} | {name for each in facts for name in each}
+    unknown = next((word for word in although if word not in known), None)
+    if unknown is not None:
+        raise PlanError(f"--although {unknown}: there is no such fact", hint=f"facts: {', '.join(sorted(known))}")
+
+
+def fewest_words(names: Iterable[str]) -> tuple[str, ...]:
+    """The words for `--although` that let all these facts differ, few of them."""
+    left, words = dict.fromkeys(names), list[str]()
+    while left:
+        choices = [*(name for name in left if " " not in name and "." not in name), *FAMILIES]
+        covered = {word: [name for name in left if exempt(name, (word,))] for word in choices}
+        word = max(covered, key=lambda one: (len(covered[one]), -len(FAMILIES.get(one, ()))))
+        if not covered[word]:
+            word = next(iter(left))
+            covered[word] = [word]
+        words.append(word)
+        left = {name: None for name in left if name not in covered[word]}
+    return tuple(words)
 
 
 def _sessions(requests: Iterable[RequestRecord]) -> dict[str, int]:

@@ -21,16 +21,14 @@ import duckdb
 import msgspec
 
 from harness.history.run_rows import ROWS, Row, run_row
-from harness.history.stored import KEPT, SOURCES, name_of, read_work
+from harness.history.stored import KEPT, SOURCES, name_of, read_work, source_sizes
 from harness.history.tables import TABLES, TABLES_VERSION
 from profiler.run_files import StoreError, renamed, write_whole
 
-__all__ = ["Index", "create_table", "fresh", "insert", "keep", "keep_if_large", "literal"]
+__all__ = ["Index", "create_table", "fresh", "insert", "keep", "literal"]
 
 _INDEX: Final = "index.json"
 _AT_ONCE: Final = 4096
-_LARGE_BYTES: Final = 128 * 1024
-"""Of JSON Lines. Below it they are read faster than DuckDB starts, and nothing is kept at the close of a run."""
 
 
 class Index(msgspec.Struct, frozen=True):
@@ -65,22 +63,13 @@ def fresh(folder: Path, name: str) -> Index | None:
     return index
 
 
-def keep_if_large(root: Path, folder: Path) -> None:
-    """Keep the tables of a run that was just closed, if that makes it faster to read. What fails is left for later."""
-    try:
-        if sum(_sizes(folder).values()) >= _LARGE_BYTES:
-            keep(root, folder)
-    except (StoreError, duckdb.Error):
-        return
-
-
-def keep(root: Path, folder: Path) -> None:
+def keep(folder: Path) -> None:
     """Make the tables of the run in `folder` and keep them in it, in place of older ones.
 
     Raises:
         StoreError: the run cannot be read, or its folder cannot be written.
     """
-    name, sizes = name_of(root, folder), _sizes(folder)
+    name, sizes = name_of(folder), source_sizes(folder)
     work = read_work(folder)
     partial, place = folder / f"{KEPT}.partial-{os.getpid()}", folder / KEPT
     with renamed(f"cannot keep the tables of {folder}"):
@@ -99,9 +88,9 @@ def keep(root: Path, folder: Path) -> None:
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, table: str, name: str) -> None:
-    """An empty table in the columns of `table`, as `name`."""
+    """An empty table in the columns of `table`, as `name`, which is quoted where it needs to be."""
     columns = ", ".join(f'"{column.name}" {column.type}' for column in TABLES[table].columns)
-    connection.execute(f'CREATE TABLE "{name}" ({columns})')
+    connection.execute(f"CREATE TABLE {name} ({columns})")
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, name: str, rows: Iterable[Row]) -> int:
@@ -110,7 +99,7 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, name: str, rows: I
     form = {column.name: ["VARCHAR"] if column.type == "VARCHAR[]" else column.type for column in columns}
     listed = ", ".join(f'"{column.name}"' for column in columns)
     statement = (
-        f'INSERT INTO "{name}" ({listed}) SELECT {", ".join(f"r.{c.name}" for c in columns)} '
+        f"INSERT INTO {name} ({listed}) SELECT {', '.join(f'r.{c.name}' for c in columns)} "
         f"FROM (SELECT unnest(from_json(?::JSON, {literal(msgspec.json.encode([form]).decode())})) AS r)"
     )
     source, count = iter(rows), 0
@@ -136,11 +125,6 @@ def _write(folder: Path, table: str, rows: Iterable[Row]) -> bool:
         target = literal(str(folder / f"{table}.parquet"))
         connection.execute(f"COPY rows TO {target} (FORMAT parquet, COMPRESSION zstd)")
     return True
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    with renamed(f"cannot read the run {folder}"):
-        return {name: (folder / name).stat().st_size for name in SOURCES if (folder / name).is_file()}
 
 
 def _line(error: duckdb.Error) -> str:

@@ -1,7 +1,8 @@
 """One run with all that its files hold, and where it stands among the others. Reads; judges nothing.
 
-Runs are the folders with a `run.json` below the folder of runs, and below those of experiments there, whose loads are
-runs of their own. A run's name is its place: `20261120-124501-k3f9`, or `20261120-130000-abcd/001`.
+Runs are the folders with a `run.json` below the folder of runs, and below those of plans there (`dyno ab`,
+`dyno quant`), whose loads are runs of their own. A run's name is its place: `20261120-124501-k3f9`, or that of its plan
+and its own, `20261120-130000-abcd/001`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from profiler.record_lines import read_lines
 from profiler.run_files import renamed
 from profiler.store import StoredRun, read_run
 
-__all__ = ["KEPT", "SOURCES", "StoredWork", "name_of", "read_work", "run_folders"]
+__all__ = ["KEPT", "SOURCES", "StoredWork", "name_of", "read_work", "run_folders", "source_sizes"]
 
 SOURCES = (
     "run.json", "closed.json", "requests.jsonl", "started.jsonl", "turns.jsonl", "dispatches.jsonl", "cells.jsonl",
     "residency.jsonl", "guards.jsonl", "anchors.jsonl",
 )  # fmt: skip
 """The files of a run that the tables are made of."""
+
+_PLANS = (FILE, "plan.json")
+"""What a folder holds whose runs are loads of one plan: of `dyno ab`, and of `dyno quant` (`harness.quant.store`)."""
 
 KEPT = "tables"
 """The folder of a run in which its tables are kept."""
@@ -48,13 +52,20 @@ def run_folders(root: Path) -> Iterator[Path]:
         for folder in _folders(root):
             if (folder / "run.json").is_file():
                 yield folder
-            if (folder / FILE).is_file():
+            if _holds_loads(folder):
                 yield from (load for load in _folders(folder) if (load / "run.json").is_file())
 
 
-def name_of(root: Path, folder: Path) -> str:
-    """The name of a run: its place below `root`. What of it is no Unicode is shown as `?`."""
-    return _shown(folder.relative_to(root).as_posix())
+def name_of(folder: Path) -> str:
+    """The name of a run. What of it is no Unicode is shown as `?`."""
+    parent = folder.parent
+    return _shown(f"{parent.name}/{folder.name}" if _holds_loads(parent) else folder.name)
+
+
+def source_sizes(folder: Path) -> dict[str, int]:
+    """The sizes of those files of a run that its tables are made of, bytes. Raises StoreError."""
+    with renamed(f"cannot read the run {folder}"):
+        return {name: (folder / name).stat().st_size for name in SOURCES if (folder / name).is_file()}
 
 
 def read_work(folder: Path) -> StoredWork:
@@ -78,6 +89,10 @@ def read_work(folder: Path) -> StoredWork:
         cache_state=_cache_state(held),
         notes=(*run.notes, *notes, *cell_notes),
     )
+
+
+def _holds_loads(folder: Path) -> bool:
+    return any((folder / plan).is_file() for plan in _PLANS)
 
 
 def _shown(path: str) -> str:

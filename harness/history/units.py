@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from harness.experiment.observations import METRICS as OF_DISPATCHES
-from harness.experiment.observations import STOPPED, measures_of, success_of
+from harness.experiment.observations import SIMULATED, STOPPED, measures_of, success_of
 from harness.experiment.running import is_fault, is_outcome
 from harness.history.stored import StoredWork
 from harness.stats import Metric, Observation
 from profiler import guards
-from profiler.dispatch_records import DispatchRecord
+from profiler.dispatch_records import Totals
 from profiler.dispatch_store import StoredDispatch
 from profiler.dispatch_totals import totals_of
 from profiler.records import GuardSample, RequestRecord
@@ -32,7 +32,10 @@ METRICS: Final = {
     "prefill_tokens_per_s": Metric("prefill_tokens_per_s", "ratio", "higher"),
     "lost_s": Metric("lost_s", "difference", "lower"),
 }
-"""What is compared, by name; the measures of a session lack what only a dispatch has."""
+"""What is compared, by name."""
+
+_OF_AGENTS: Final = ("turns", "calls", "tool_s", "session_bytes")
+"""What a replayed session has none of: unknown, and not 0."""
 
 
 class Side(NamedTuple):
@@ -64,9 +67,7 @@ def side_of(arm: str, works: Sequence[StoredWork], unit: Unit) -> Side:
             if seen.content is not None:
                 contents.setdefault(seen.unit, seen.content)
             found.append(
-                msgspec.structs.replace(
-                    seen.observation, task=seen.unit, block=blocks[seen.unit], order=len(found)
-                )
+                msgspec.structs.replace(seen.observation, task=seen.unit, block=blocks[seen.unit], order=len(found))
             )
             # A fault has no outcome: the next one takes its place.
             blocks[seen.unit] += not seen.observation.excluded
@@ -85,23 +86,38 @@ def _is_doubtful(samples: Sequence[GuardSample], record: RequestRecord) -> bool:
 
 
 def _sessions(arm: str, work: StoredWork) -> Iterator[_Seen]:
-    noted: dict[str, Any] = work.run.info.settings.get("sessions", {})
+    noted = _digests(work.run.info.settings.get("sessions"))
     groups: dict[tuple[str, int], list[RequestRecord]] = {}
     for record in work.run.requests:
         groups.setdefault((record.session, record.repeat), []).append(record)
     for (session, _), requests in groups.items():
-        said = noted.get(session) if isinstance(noted, dict) else None
         ends = [record.stamps.done_ns or record.stamps.last_delta_ns or record.stamps.sent_ns for record in requests]
         start_ns, end_ns = requests[0].stamps.sent_ns, max(ends)
         totals = totals_of(
             requests, (), wall_ns=end_ns - start_ns, peak_memory_bytes=_peak_bytes(work, start_ns, end_ns)
         )
-        measures = {**measures_of(totals), "turns": None, "calls": None, "tool_s": None, "session_bytes": None}
-        faulty = any(record.error is not None for record in requests)
-        observation = _observation(
-            arm, session, time_s=None, measures={**measures, **_more(totals.evaluated_tokens, totals)}, excluded=faulty
+        observation = Observation(
+            arm=arm,
+            task=session,
+            block=0,
+            order=0,
+            measures={**_measures(totals), **dict.fromkeys(_OF_AGENTS)},
+            excluded=any(record.error is not None for record in requests),
         )
-        yield _Seen(session, said.get("sha256") if isinstance(said, dict) else None, observation)
+        yield _Seen(session, noted.get(session), observation)
+
+
+def _digests(sessions: object) -> dict[str, str]:
+    """The hashes of sessions by name, as the settings of a run hold them; none where they hold something else."""
+    try:
+        noted = msgspec.convert(sessions, dict[str, _Digest])
+    except msgspec.ValidationError:
+        return {}
+    return {name: one.sha256 for name, one in noted.items() if one.sha256 is not None}
+
+
+class _Digest(msgspec.Struct, frozen=True):
+    sha256: str | None = None
 
 
 def _dispatches(arm: str, work: StoredWork) -> Iterator[_Seen]:
@@ -122,10 +138,24 @@ def _dispatches(arm: str, work: StoredWork) -> Iterator[_Seen]:
             time_s=None if simulated else totals.wall_ns / 1e9,
             limit_s=float(limit) if isinstance(limit, int | float) else None,
             censored=one.ended.exit_status in STOPPED,
-            measures={**measures_of(totals), **_more(totals.evaluated_tokens, totals)},
+            measures={name: value for name, value in _measures(totals).items() if not simulated or name in SIMULATED},
             excluded=is_fault(one.ended),
         )
         yield _Seen(name, started.task_sha256, observation)
+
+
+def _measures(totals: Totals) -> dict[str, float | None]:
+    tokens, prefill_ns, lost_ns = totals.evaluated_tokens, totals.prefill_ns, totals.lost_ns
+    return {
+        **measures_of(totals),
+        "prefill_tokens_per_s": tokens / (prefill_ns / 1e9) if tokens and prefill_ns else None,
+        "lost_s": None if lost_ns is None else lost_ns / 1e9,
+    }
+
+
+def _peak_bytes(work: StoredWork, start_ns: int, end_ns: int) -> int | None:
+    samples = (s for s in work.run.residency if start_ns <= s.at_ns <= end_ns and s.processes)
+    return max((s.must_have_bytes for s in samples if s.must_have_bytes is not None), default=None)
 
 
 def _is_warm_up(work: StoredWork, one: StoredDispatch) -> bool:

@@ -29,12 +29,20 @@ class Candidate(msgspec.Struct, frozen=True):
     target: Target
 
 
+class PartFilled(msgspec.Struct, frozen=True):
+    """What a candidate would take while only so many tokens of one slot's context are filled."""
+
+    tokens: int
+    memory: MemoryPrediction
+
+
 class Predicted(msgspec.Struct, frozen=True):
-    """What is known of a candidate before it is loaded."""
+    """What is known of a candidate before it is loaded. `memory` is of a full context."""
 
     memory: MemoryPrediction
     fit: FitVerdict
     speed: SpeedPrediction | None
+    part_filled: PartFilled | None = None
 
 
 class RateAt(msgspec.Struct, frozen=True):
@@ -83,8 +91,8 @@ class Flips(msgspec.Struct, frozen=True):
 class Measured(msgspec.Struct, frozen=True):
     """What was measured of a candidate on its real engine. `None` is what was not measured.
 
-    `must_have_bytes`, `file_bytes` and `device_bytes` are of a fresh load after one small request, the `_peak_` ones
-    the most that was seen later.
+    `must_have_bytes`, `file_bytes` and `device_bytes` are of a fresh load when the longest prompt had `filled_tokens`,
+    the `_peak_` ones the most that was seen later.
     """
 
     load_s: tuple[float, ...] = ()
@@ -98,6 +106,7 @@ class Measured(msgspec.Struct, frozen=True):
     doubts: tuple[str, ...] = ()
     must_have_peak_bytes: int | None = None
     file_peak_bytes: int | None = None
+    filled_tokens: int | None = None
 
 
 class CandidateResult(msgspec.Struct, frozen=True):

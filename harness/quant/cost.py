@@ -59,6 +59,7 @@ class Costs(NamedTuple):
     speeds: dict[str, Speed]
     amount: Amount
     session_tokens: tuple[int, int]
+    scored_by_position: bool = False
 
     def of(self, step: Step) -> float:
         """Seconds of a step."""
@@ -80,6 +81,8 @@ class Costs(NamedTuple):
         if step.kind == "cache":
             return _time(speed, *self.session_tokens, 1)
         tokens = amount.chunks * amount.chunk_tokens
+        if self.scored_by_position:
+            return _LOAD_S + _time(speed, tokens, 0, tokens // 2)
         # The first chunks are scored again, token by token, for the noise floor.
         return _LOAD_S + _time(speed, tokens, FLOOR_CHUNKS * amount.chunk_tokens, 0)
 

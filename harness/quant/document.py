@@ -10,13 +10,11 @@ from harness.quant.damage import BAND_WORDS, band_of, interval_of
 from harness.quant.figures import (
     Figure,
     figures_of,
-    measured_memory,
-    must_have,
     point_at,
-    predicted_memory,
     rate_at,
     rate_figure,
 )
+from harness.quant.memory import at_fill, full_context, measured_memory, must_have, predicted_memory
 from harness.quant.need import Excluded
 from harness.quant.recommend import recommend
 from harness.quant.recommendation import Judged, Recommendation
@@ -117,7 +115,7 @@ def _row(
         beaten_by=of.beaten_by if of else None,
         excluded=out.why if out else None,
         excluded_reason=out.reason if out else None,
-        memory=_memory(one),
+        memory=_memory(one, wanted),
         speed=_speed(one, wanted),
         quality=_quality(one, tie=of is not None and of.tie),
         flips=_flips(one),
@@ -127,9 +125,10 @@ def _row(
     )
 
 
-def _memory(one: CandidateResult) -> MemoryRow:
+def _memory(one: CandidateResult, wanted: Wanted) -> MemoryRow:
     known, seen = one.predicted, one.measured
     predicted, measured = must_have(one)
+    filled, whole = at_fill(one, wanted), full_context(one, wanted)
     prediction = known.memory if known else None
     bases = [part.basis for part in prediction.parts] if prediction else []
     return MemoryRow(
@@ -145,7 +144,11 @@ def _memory(one: CandidateResult) -> MemoryRow:
         measured_peak_bytes=seen.must_have_peak_bytes if seen else None,
         measured_file_bytes=seen.file_bytes if seen else None,
         measured_device_bytes=seen.device_bytes if seen else None,
-        error=measured / predicted - 1 if measured is not None and predicted else None,
+        measured_at_tokens=seen.filled_tokens if seen else None,
+        predicted_at_fill_bytes=filled,
+        error=measured / filled - 1 if measured is not None and filled else None,
+        full_context_bytes=whole.bytes if whole else None,
+        full_context_measured=whole.measured if whole else None,
         fits=known.fit.answer if known else None,
         fits_text=known.fit.text if known else None,
     )

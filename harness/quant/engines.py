@@ -18,20 +18,38 @@ from harness.experiment.plan import PlanError
 from harness.quant.base import Candidate, Wanted
 from profiler.model_file.base import ModelFile
 
-__all__ = ["SCORERS", "default_threads", "engine_of", "options_of", "scorer_options", "supports_slots"]
+__all__ = [
+    "WANTED_OPTIONS",
+    "check_engine",
+    "default_threads",
+    "engine_of",
+    "options_of",
+    "scorer_of",
+    "scorer_options",
+    "supports_slots",
+]
 
 FEW_CORES: Final = 4
 """On so few, engines get half of them: their threads wait for each other by spinning, and crawl when dyno or anything
 else needs a core of theirs. On more the engine's own default stands."""
 
-SCORERS: Final = {"gguf": "llama-cpp", "mlx": "mlx"}
-"""Which engine gives logits, by container."""
+ASKED_VOCABULARY: Final = 32_768
+"""llama-server names the whole vocabulary in each reply, which is too much for a larger one."""
+SCORED_CONTEXT: Final = "4096"
+"""Tokens of context where llama-server scores: its default is the model's own, of which a chunk needs little."""
+
+_LOADS: Final = {"gguf": ("llama-server", "llama-cpp", "llama-cpp-server"), "mlx": ("mlx", "mlx-server")}
+"""Which engines load a model's file or folder, by container; the others serve what they were started with."""
 
 _MLX_BITS: Final = {"q8_0": "8", "q5_0": "5", "q5_1": "5", "q4_0": "4", "q4_1": "4"}
 """What comes nearest to a llama.cpp type of KV cache; mlx-lm keeps f16 otherwise."""
 
 _SERVERS: Final = ("llama-server",)
 """Engines that have slots, and take `ctx` for all of them together."""
+
+
+WANTED_OPTIONS: Final = frozenset(("ctx", "slots", "kv", "kv_bits", "kv_start"))
+"""Launch settings that follow from what is wanted: context, slots, the type of KV cache."""
 
 
 def engine_of(model: ModelFile, *, installed: bool = True, has: Callable[[str], bool] | None = None) -> str:
@@ -51,6 +69,18 @@ def engine_of(model: ModelFile, *, installed: bool = True, has: Callable[[str], 
         return "llama-cpp"
     missing: MissingExtra = missing_extra("xllamacpp", "llama-server")
     raise missing
+
+
+def check_engine(engine: str, model: ModelFile) -> None:
+    """Whether an engine that is there loads files of this kind.
+
+    Raises:
+        PlanError: it does not.
+    """
+    able = _LOADS[model.container]
+    if engine not in able:
+        kind = "GGUF files" if model.container == "gguf" else "MLX folders"
+        raise PlanError(f"{engine} does not load {kind} such as {model.path.name}", hint=f"engines: {', '.join(able)}")
 
 
 def default_threads(cores: int | None = None) -> int | None:
@@ -89,10 +119,23 @@ def options_of(engine: str, model: ModelFile, kv: str, wanted: Wanted, further: 
     return {**options, **further}
 
 
+def scorer_of(model: ModelFile, has: Callable[[str], bool] | None = None) -> str | None:
+    """The engine that gives the logits of a model here; `None` if what could is not installed."""
+    has = has or _is_installed
+    if model.container == "mlx":
+        return "mlx" if has("mlx_lm") else None
+    if has("llama_cpp"):
+        return "llama-cpp"
+    few = model.vocabulary_tokens is not None and model.vocabulary_tokens <= ASKED_VOCABULARY
+    return "llama-server" if few and (has("llama-server") or has("xllamacpp")) else None
+
+
 def scorer_options(engine: str, candidate: Candidate) -> dict[str, str]:
     """Options of what scores a candidate: its type of KV cache, and as many threads as its engine has."""
-    taken = ("kv", "threads", "gpu_layers") if engine == "llama-cpp" else ("kv_bits", "kv_start", "kv_group")
-    options = {"kv": candidate.kv} if engine == "llama-cpp" else {}
+    taken = ("kv_bits", "kv_start", "kv_group") if engine == "mlx" else ("kv", "threads", "gpu_layers")
+    options = {} if engine == "mlx" else {"kv": candidate.kv}
+    if engine == "llama-server":
+        options |= {"ctx": SCORED_CONTEXT, "slots": "1"}
     return {**options, **{name: value for name, value in candidate.target.options.items() if name in taken}}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from harness.quant.base import CandidateResult, Flips, RateAt, TaskResult, Wanted
 from harness.quant.call_evidence import fewer_calls_right
 from harness.quant.damage import CONFIDENCE, NEAR_LOSSLESS, band_of, interval_of
+from harness.quant.memory import full_context
 from harness.stats import rate_interval
 from harness.stats.locations import student
 from harness.stats.pairing import units_of
@@ -24,7 +25,7 @@ from profiler.speed.base import SpeedPoint, SpeedPrediction
 __all__ = [
     "BETTER", "CONFIDENCE", "KV_BITS", "NEAR_LOSSLESS_BITS", "NEAR_LOSSLESS_KV_BITS", "Axis", "Figure", "Figures",
     "figures_of",
-    "interval_of", "measured_memory", "must_have", "point_at", "predicted_memory", "rate_at", "rate_figure",
+    "interval_of", "point_at", "rate_at", "rate_figure",
 ]  # fmt: skip
 
 Axis = Literal["memory_bytes", "decode_per_s", "quality", "kv_bits", "calls", "tasks", "cache_misses", "dispatch_s"]
@@ -69,7 +70,7 @@ Figures = dict[Axis, Figure]
 def figures_of(result: CandidateResult, wanted: Wanted) -> Figures:
     """What is known of a candidate; an axis that is not known is left out."""
     found: dict[Axis, Figure | None] = {
-        "memory_bytes": _memory(result),
+        "memory_bytes": _memory(result, wanted),
         "decode_per_s": _decode(result, wanted),
         "quality": _quality(result),
         "kv_bits": None if result.quality is not None else _kv_bits(result.candidate.kv),
@@ -80,38 +81,6 @@ def figures_of(result: CandidateResult, wanted: Wanted) -> Figures:
         found["dispatch_s"] = _dispatch(result.measured.tasks)
         found["cache_misses"] = _misses(result)
     return {axis: figure for axis, figure in found.items() if figure is not None}
-
-
-def must_have(result: CandidateResult) -> tuple[int | None, int | None]:
-    """What cannot be dropped, bytes of host and GPU together: predicted, measured after loading."""
-    known, seen = result.predicted, result.measured
-    predicted = known.memory.must_have_bytes + known.memory.device_bytes if known and known.memory.parts else None
-    if seen is None or seen.must_have_bytes is None:
-        return predicted, None
-    return predicted, seen.must_have_bytes + (seen.device_bytes or 0)
-
-
-def measured_memory(result: CandidateResult) -> int | None:
-    """What the candidate was measured to have to have, with the file's pages that each token reads, bytes."""
-    _, measured = must_have(result)
-    return None if measured is None else measured + _pages(result)
-
-
-def predicted_memory(result: CandidateResult) -> int | None:
-    """What it would have to have, with the file's pages that each token reads, bytes of host and GPU together."""
-    predicted, _ = must_have(result)
-    return None if predicted is None else predicted + _pages(result)
-
-
-def _pages(result: CandidateResult) -> int:
-    """Pages of the file that may be dropped, and would at once be read again: without them the model crawls.
-
-    By the plan where there is one: what is measured counts pages too that were read once, to be copied.
-    """
-    if result.predicted is not None and result.predicted.memory.parts:
-        parts = result.predicted.memory.parts
-        return sum(part.bytes for part in parts if part.place == "host" and part.reclaimable and not part.idle)
-    return (result.measured.file_bytes or 0) if result.measured is not None else 0
 
 
 def rate_at(rates: tuple[RateAt, ...], context_tokens: int) -> RateAt | None:
@@ -140,15 +109,15 @@ def rate_figure(values: tuple[float, ...], found: str) -> Figure | None:
     return _with_bounds(value, low, high, found, int(known.size))
 
 
-def _memory(result: CandidateResult) -> Figure | None:
-    measured = measured_memory(result)
-    if measured is not None:
-        return Figure(measured, measured, measured, True, "measured", 1)
-    predicted = predicted_memory(result)
-    if predicted is None:
+def _memory(result: CandidateResult, wanted: Wanted) -> Figure | None:
+    found = full_context(result, wanted)
+    if found is None:
         return None
-    room = predicted * PREDICTED_MEMORY_ERROR
-    return Figure(predicted, predicted - room, predicted + room, True, "predicted", 1)
+    if found.measured:
+        how = "measured, the rest of the context predicted" if found.growth_bytes else "measured"
+        return Figure(found.bytes, found.bytes, found.bytes, True, how, 1)
+    room = found.bytes * PREDICTED_MEMORY_ERROR
+    return Figure(found.bytes, found.bytes - room, found.bytes + room, True, "predicted", 1)
 
 
 def _decode(result: CandidateResult, wanted: Wanted) -> Figure | None:

@@ -95,6 +95,7 @@ def _measured(done: Sequence[StepDone], runs: _Runs) -> Measured:
         tasks=tuple(one.task for one in _found(done, TaskDone) if one.task is not None),
         energy_j_per_token=_energy(done, runs),
         doubts=_doubts(done, runs),
+        filled_tokens=_middle(one.filled_tokens for one in loads),
         **_peaks(done, runs),
     )
 

@@ -1,4 +1,8 @@
-"""Which candidates the user cannot have, and why: failed, does not fit, too slow. Measurement outweighs prediction."""
+"""Which candidates the user cannot have, and why: failed, does not fit, too slow.
+
+Measurement outweighs prediction, but for memory only as far as the context was filled: what the rest of it takes is
+added, by prediction.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from typing import Final, Literal
 import msgspec
 
 from harness.quant.base import CandidateResult, Wanted
-from harness.quant.figures import figures_of, measured_memory, predicted_memory
+from harness.quant.figures import figures_of
+from harness.quant.memory import FullContext, full_context
 
 __all__ = ["Excluded", "Why", "excluded_by_need"]
 
@@ -35,19 +40,25 @@ def excluded_by_need(result: CandidateResult, wanted: Wanted) -> Excluded | None
 
 def _too_large(result: CandidateResult, wanted: Wanted) -> Excluded | None:
     name, limit = result.candidate.name, wanted.memory_bytes
-    measured = measured_memory(result)
-    if measured is not None:
-        if limit is None or measured <= limit:
-            return None
-        return Excluded(name, "does not fit", f"needs {_gib(measured)}, measured, of {_gib(limit)}", False)
-    if result.predicted is None:
+    found = full_context(result, wanted)
+    if found is None:
         return None
-    if result.predicted.fit.answer in _UNFIT:
+    # A load that went well with a part of the context shows that it fits a limit, not that all of it fits the machine.
+    decides = found.measured and (limit is not None or not found.growth_bytes)
+    if not decides and result.predicted is not None and result.predicted.fit.answer in _UNFIT:
         return Excluded(name, "does not fit", result.predicted.fit.text, True)
-    predicted = predicted_memory(result)
-    if limit is None or predicted is None or predicted <= limit:
+    if limit is None or found.bytes <= limit:
         return None
-    return Excluded(name, "does not fit", f"would need {_gib(predicted)}, predicted, of {_gib(limit)}", True)
+    return Excluded(name, "does not fit", f"{_needs(found)} of {_gib(limit)}", not found.measured)
+
+
+def _needs(found: FullContext) -> str:
+    if not found.measured:
+        return f"would need {_gib(found.bytes)}, predicted,"
+    if not found.growth_bytes:
+        return f"needs {_gib(found.bytes)}, measured,"
+    measured = found.bytes - found.growth_bytes
+    return f"needs {_gib(measured)}, measured, and {_gib(found.growth_bytes)} for the rest of the context, predicted,"
 
 
 def _too_slow(result: CandidateResult, wanted: Wanted) -> Excluded | None:

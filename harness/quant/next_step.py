@@ -6,7 +6,10 @@ import shlex
 from collections.abc import Iterable
 from typing import Final
 
-from harness.quant.base import CandidateResult, Wanted
+import msgspec
+
+from harness.quant.base import Candidate, CandidateResult, Wanted
+from harness.quant.engines import WANTED_OPTIONS, engine_of, options_of
 
 __all__ = ["command_line", "with_less_need", "with_more_rounds", "with_reference", "with_tasks"]
 
@@ -17,7 +20,7 @@ _MIB = 1 << 20
 
 
 def command_line(results: Iterable[CandidateResult], wanted: Wanted, *extra: str) -> str:
-    """`dyno quant` on these candidates' files with what the user wants, and `extra` options."""
+    """`dyno quant` on these candidates' files and engines with what the user wants, and `extra` options."""
     chosen = list(results)
     files = sorted({str(one.candidate.model.path) for one in chosen})
     words = ["dyno", "quant", *files, "--context", str(wanted.context_tokens)]
@@ -30,6 +33,11 @@ def command_line(results: Iterable[CandidateResult], wanted: Wanted, *extra: str
         words += ["--memory", _memory(wanted.memory_bytes)]
     if wanted.least_decode_per_s is not None:
         words += ["--min-decode", f"{wanted.least_decode_per_s:g}"]
+    engines = {one.candidate.target.engine for one in chosen}
+    if len(engines) == 1 and engines != {engine_of(one.candidate.model, installed=False) for one in chosen}:
+        words += ["--engine", *sorted(engines)]
+    for setting in dict.fromkeys(setting for one in chosen for setting in _own_settings(one.candidate, wanted)):
+        words += ["--set", setting]
     return " ".join([*map(shlex.quote, words), *extra])
 
 
@@ -54,6 +62,15 @@ def with_less_need(results: Iterable[CandidateResult], wanted: Wanted) -> str | 
     if half < 2048:
         return None
     return command_line(results, Wanted(half, wanted.slots, wanted.memory_bytes, wanted.least_decode_per_s))
+
+
+def _own_settings(candidate: Candidate, wanted: Wanted) -> list[str]:
+    """The launch settings of a candidate that neither follow from what is wanted nor are the usual ones here."""
+    engine, options = candidate.target.engine, candidate.target.options
+    usual = options_of(engine, candidate.model, candidate.kv, msgspec.structs.replace(wanted, slots=1), {})
+    return [
+        f"{name}={value}" for name, value in options.items() if name not in WANTED_OPTIONS and usual.get(name) != value
+    ]
 
 
 def _memory(value_bytes: int) -> str:

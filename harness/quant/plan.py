@@ -50,7 +50,8 @@ class Amount(msgspec.Struct, frozen=True):
 class QuantPlan(msgspec.Struct, frozen=True):
     """All that is decided before the first load. `seed` decides the order, and the round the contents of the tasks.
 
-    `short_sessions`: the names mean the bundled sessions as `dyno demo` shortens them.
+    `short_sessions`: the names mean the bundled sessions as `dyno demo` shortens them. `scored_by_position`: a server
+    is asked for the probabilities at one position after the other, which takes far longer than a batch.
     """
 
     wanted: Wanted
@@ -62,6 +63,7 @@ class QuantPlan(msgspec.Struct, frozen=True):
     machine: str | None = None
     short_sessions: bool = True
     named_sessions: tuple[str, ...] = ()
+    scored_by_position: bool = False
 
     @property
     def measures_reference_apart(self) -> bool:

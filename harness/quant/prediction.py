@@ -19,16 +19,17 @@ from backends.abilities import Planner
 from backends.base import EngineError, MissingExtra, Target, TargetError
 from harness.machines import MachineProfile, allowance, machine_named, own_folder, read_machine
 from harness.named_files import toml_files
-from harness.quant.base import Candidate, Predicted, Wanted
+from harness.quant.base import Candidate, PartFilled, Predicted, Wanted
 from harness.quant.candidates import Choice
 from harness.quant.cost import AMOUNTS
-from harness.quant.engines import options_of
+from harness.quant.engines import WANTED_OPTIONS, options_of
 from profiler.fit.allowance import limited, this_machine
 from profiler.fit.base import Allowance, MemoryPrediction
 from profiler.fit.engine_plan import EnginePlan, engine_plan
 from profiler.fit.formula import predict as predict_by_formula
 from profiler.fit.growth import server_growth
-from profiler.fit.prediction import predict_memory
+from profiler.fit.prediction import Runtime, predict_memory
+from profiler.fit.table import ENGINE_RUNTIME_BYTES
 from profiler.fit.target_settings import settings_of
 from profiler.fit.verdict import judge_fit
 from profiler.model_file.base import ModelFile, TypeShare
@@ -38,6 +39,8 @@ from profiler.speed.prediction import predict_speed
 __all__ = ["Predictions", "Predictor", "predict_all"]
 
 _PLANNABLE: Final = ("llama-server", "llama-cpp")
+_FILLED_TOKENS: Final = 1024
+"""About as much as is filled when memory is measured."""
 _NOT_MADE: Final = "not made yet: what the engine would make of this file"
 
 
@@ -103,7 +106,9 @@ class Predictor:
             context_tokens=wanted.context_tokens,
             smaller_kv="q8_0" if candidate.kv in ("f32", "f16", "bf16") else None,
         )
-        return Predicted(memory(candidate.kv, wanted.context_tokens), verdict, self._speed(candidate))
+        return Predicted(
+            memory(candidate.kv, wanted.context_tokens), verdict, self._speed(candidate), self._part_filled(candidate)
+        )
 
     def unmade(self, candidate: Candidate) -> tuple[tuple[Candidate, Predicted], ...]:
         """Every quant that the engine could make of a candidate's file and that is smaller, the largest first.
@@ -119,6 +124,23 @@ class Predictor:
         smaller = {name: size for name, size in sizes.items() if size < candidate.model.tensor_bytes}
         made = [_as_quantised(candidate, name, smaller[name]) for name in sorted(smaller, key=lambda n: -smaller[n])]
         return tuple((one, self.predicted(one)) for one in made)
+
+    def _part_filled(self, candidate: Candidate) -> PartFilled | None:
+        """As after a short prompt. llama.cpp writes to all of a cache when it makes it, mlx-lm to what is filled.
+
+        What a batch computes with is planned for a full context, and only touched as far as that is filled.
+        """
+        whole_tokens = self._wanted.context_tokens
+        tokens = min(_FILLED_TOKENS, whole_tokens)
+        short = self._memory(candidate, candidate.kv, tokens)
+        if candidate.model.container == "mlx":
+            return PartFilled(tokens, short)
+        if candidate.target.engine not in _PLANNABLE:
+            return None
+        whole = self._memory(candidate, candidate.kv, whole_tokens)
+        parts = [part for part in whole.parts if part.what != "compute"]
+        parts += [part for part in short.parts if part.what == "compute"]
+        return PartFilled(tokens, msgspec.structs.replace(whole, parts=tuple(parts)))
 
     def _memory(self, candidate: Candidate, kv: str, context_tokens: int) -> MemoryPrediction:
         model, engine = candidate.model, candidate.target.engine
@@ -139,7 +161,8 @@ class Predictor:
             ),
         )
         growth, unlimited = server_growth(options, plan) if engine == "llama-server" else ((), ())
-        found = predict_memory(model, plan=plan, formula=formula, growth=growth, unlimited=unlimited)
+        runtime = _runtime_of(engine) if plan is not None else None
+        found = predict_memory(model, plan=plan, formula=formula, growth=growth, unlimited=unlimited, runtime=runtime)
         return _with_weights(found, model) if _NOT_MADE in model.notes else found
 
     def _plan(self, target: Target) -> EnginePlan | None:
@@ -190,6 +213,14 @@ class Predictor:
             self.notes.append(text)
 
 
+def _runtime_of(engine: str) -> Runtime | None:
+    """What the engine's program takes without a model, where that was measured."""
+    host_bytes = ENGINE_RUNTIME_BYTES.get(engine)
+    if host_bytes is None:
+        return None
+    return Runtime(host_bytes, f"{engine} without a model, measured on Linux (benchmarks/residency_prediction.py)")
+
+
 def _as_quantised(candidate: Candidate, label: str, tensor_bytes: int) -> Candidate:
     """A candidate as it would be in another type. Its types are told by the label alone."""
     model = candidate.model
@@ -216,9 +247,8 @@ def _with_weights(found: MemoryPrediction, model: ModelFile) -> MemoryPrediction
 
 def _changed(candidate: Candidate, kv: str, wanted: Wanted) -> dict[str, str]:
     """The launch settings of a candidate with another type of cache and another context."""
-    names = ("ctx", "slots", "kv", "kv_bits", "kv_start")
     options = options_of(candidate.target.engine, candidate.model, kv, wanted, {})
-    return {name: value for name, value in options.items() if name in names}
+    return {name: value for name, value in options.items() if name in WANTED_OPTIONS}
 
 
 def _own_profile() -> MachineProfile | None:

@@ -26,6 +26,9 @@ from harness.quant.tiers import Tier, is_measured, ordered, tiers_of, unstable_a
 
 __all__ = ["recommend"]
 
+_REFERENCE_BITS = 8.0
+"""Bits per weight from which a file is a reference for the others (Q8_0 has 8.5)."""
+
 
 class _Field(NamedTuple):
     """The candidates that can be had, and those of them that nothing beats, with all that was found of them."""
@@ -112,7 +115,10 @@ def _decided(chosen: CandidateResult, field: _Field, wanted: Wanted) -> tuple[An
         only = "" if field.beaten else "the only one that can be had: "
         return "recommended", None, only
     if chosen.quality is None and (tier.unproven or not _vouched(chosen, field)):
-        return "cannot tell", next_step.with_reference(front, wanted), "no quality was measured. In the lead is "
+        # Where a good reference was there, it was not for want of one that no quality was measured: tasks can tell.
+        has_reference = max(one.candidate.model.bits_per_weight for one in field.eligible) >= _REFERENCE_BITS
+        run = (next_step.with_tasks if has_reference else next_step.with_reference)(front, wanted)
+        return "cannot tell", run, "no quality was measured. In the lead is "
     if tier.unproven:
         return "cannot tell", next_step.with_tasks(front, wanted), "tasks would have to tell. In the lead is "
     if tier.tasks == 2:

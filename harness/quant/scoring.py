@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Protocol
 
-from backends import open_scorer
+from backends import missing_extra, open_scorer
 from backends.abilities import Scorer
-from backends.base import Target
+from backends.base import RequestRejected, Target
 from harness.quant.base import Candidate
 from harness.quant.candidates import Choice
-from harness.quant.engines import SCORERS, scorer_options
+from harness.quant.engines import scorer_of, scorer_options
 from harness.quant.plan import QuantPlan
 from harness.quant.steps import CACHE_IDS, CacheFound, QualityFound
 from harness.quant.store import read_comparison
+from profiler.quality.base import Estimate
 from profiler.quality.chunks import Chunks, cut, of_text, read_text, session_tokens
 from profiler.quality.reference_file import Reference
 from profiler.quality.scoring import noise_floor, reference_of, scores
@@ -28,11 +28,10 @@ from profiler.quality.summary import summarise
 from profiler.rendered import Rendered
 from profiler.store import read_prompts
 
-__all__ = ["REFERENCES", "Bench", "Scoring", "can_score", "scorer_target"]
+__all__ = ["REFERENCES", "Bench", "Scoring", "by_position", "can_score", "scorer_target"]
 
 REFERENCES: Final = "references"
 """The folder beside the runs where the log-probabilities of references are kept."""
-_PACKAGES: Final = {"gguf": "llama_cpp", "mlx": "mlx_lm"}
 
 
 class Bench(Protocol):
@@ -45,12 +44,19 @@ class Bench(Protocol):
 
 def can_score(choice: Choice) -> bool:
     """Whether what gives logits is installed for all of these files."""
-    return all(find_spec(_PACKAGES[one.model.container]) is not None for one in choice.all)
+    return all(scorer_of(one.model) is not None for one in choice.all)
+
+
+def by_position(choice: Choice) -> bool:
+    """Whether a server is asked for the probabilities at each position, for want of what evaluates batches."""
+    return any(scorer_of(one.model) == "llama-server" for one in choice.all)
 
 
 def scorer_target(candidate: Candidate) -> Target:
-    """What gives the logits of a candidate: its file with its type of KV cache."""
-    engine = SCORERS[candidate.model.container]
+    """What gives the logits of a candidate: its file with its type of KV cache. Raises `MissingExtra`."""
+    engine = scorer_of(candidate.model)
+    if engine is None:
+        raise missing_extra(*("mlx_lm", "mlx") if candidate.model.container == "mlx" else ("llama_cpp", "llama-cpp"))
     return Target(engine, str(candidate.model.path), options=scorer_options(engine, candidate))
 
 
@@ -79,7 +85,7 @@ class Scoring:
             chunks = self._chunks(scorer)
             reference = self._reference or self._kept(scorer)
             found = tuple(scores(scorer, chunks, reference))
-            floor = noise_floor(scorer, chunks)
+            floor = _floor(scorer, chunks)
         return QualityFound(summarise(self._plan.choice.reference.name, found, floor=floor))
 
     def _kept(self, scorer: Scorer) -> Reference:
@@ -105,3 +111,11 @@ class Scoring:
         if load is None:
             return ()
         return tuple(prompt for request_id, prompt in read_prompts(self._path / load) if request_id > CACHE_IDS)
+
+
+def _floor(scorer: Scorer, chunks: Chunks) -> Estimate | None:
+    """The candidate's noise; `None` where the engine evaluates in one way alone, so that nothing can be compared."""
+    try:
+        return noise_floor(scorer, chunks)
+    except RequestRejected:
+        return None

@@ -24,7 +24,7 @@ CACHE_IDS: Final = 1_000_000
 class Loaded(msgspec.Struct, frozen=True, tag=True):
     """A load: seconds until the engine was ready, and the memory of its processes after one small request.
 
-    `anchors` are of that moment, several in a row.
+    `anchors` are of that moment, several in a row; `filled_tokens` are those of the longest prompt until then.
     """
 
     load_s: float
@@ -33,6 +33,7 @@ class Loaded(msgspec.Struct, frozen=True, tag=True):
     device_bytes: int | None
     anchors: tuple[AnchorSample, ...]
     build: str | None = None
+    filled_tokens: int | None = None
 
 
 class RatesFound(msgspec.Struct, frozen=True, tag=True):

@@ -18,17 +18,17 @@ from typing import Any, Final
 
 import msgspec
 
-from harness.experiment.plan import PlanError
+from harness.plan_folder import PlanFolder
 from harness.quant.base import Predicted
 from harness.quant.plan import SCHEMA, QuantPlan
 from harness.quant.steps import StepDone
 from profiler.record_lines import read_lines
 from profiler.records import SCHEMA as LINES_SCHEMA
-from profiler.run_files import Header, StoreError, check_schema, renamed, write_whole
+from profiler.run_files import Header, renamed
 
-__all__ = ["Comparison", "StepWriter", "StoredComparison", "create", "find_comparison", "next_load", "read_comparison"]
+__all__ = ["Comparison", "StepWriter", "StoredComparison", "create", "find_comparison", "read_comparison"]
 
-PLAN: Final = "plan.json"
+_FOLDER: Final = PlanFolder("plan.json", "comparison", "dyno quant")
 STEPS: Final = "quant.jsonl"
 
 
@@ -88,17 +88,7 @@ class StepWriter:
 
 def create(runs: Path, comparison: Comparison) -> Path:
     """Make the folder of a new comparison. Raises StoreError."""
-    path = runs / comparison.comparison_id
-    with renamed(f"cannot create the comparison {path}"):
-        path.mkdir(parents=True)
-        write_whole(path / PLAN, _encoded(comparison))
-    return path
-
-
-def next_load(path: Path) -> str:
-    """The name of the next run in a comparison's folder: `001`, and on."""
-    loads = (folder for folder in path.iterdir() if folder.is_dir() and folder.name.isdecimal())
-    return f"{max((int(load.name) for load in loads), default=0) + 1:03d}"
+    return _FOLDER.create(runs / comparison.comparison_id, _encoded(comparison))
 
 
 def find_comparison(runs: Path, name: str) -> Path:
@@ -107,18 +97,7 @@ def find_comparison(runs: Path, name: str) -> Path:
     Raises:
         PlanError: none or several are meant.
     """
-    found = sorted(file.parent for file in runs.glob(f"*/{PLAN}"))
-    if name == "latest" and found:
-        return found[-1]
-    if name and (Path(name) / PLAN).is_file():
-        return Path(name)
-    begun = [path for path in found if name and path.name.startswith(name)]
-    exact = [path for path in begun if path.name == name] or begun
-    if len(exact) == 1:
-        return exact[0]
-    shown = ", ".join(path.name for path in (begun or found)[-4:])
-    what = f"{len(begun)} comparisons begin with {name!r}" if begun else f"no comparison {name!r} in {runs}"
-    raise PlanError(what, hint=f"most recent: {shown}" if shown else "dyno quant makes one")
+    return _FOLDER.find(runs, name)
 
 
 def read_comparison(path: Path) -> StoredComparison:
@@ -127,25 +106,12 @@ def read_comparison(path: Path) -> StoredComparison:
     Raises:
         StoreError: there is none, or its plan cannot be read.
     """
-    file = path / PLAN
-    if not file.is_file():
-        raise StoreError(f"no comparison in {path}: it holds no {PLAN}", hint="name a folder under runs/")
-    with renamed(f"cannot read {file}"):
-        data = file.read_bytes()
-    try:
-        check_schema(msgspec.json.decode(data, type=_Schema).schema, file)
-        comparison = msgspec.json.decode(data, type=Comparison, dec_hook=_decoded)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"cannot read {file}: {error}", hint="the comparison cannot be used without it") from error
+    comparison = _FOLDER.read(path, Comparison, _decoded)
     if not (path / STEPS).is_file():
         return StoredComparison(path, comparison, ())
     with renamed(f"cannot read {path / STEPS}"):
         done, notes = read_lines(path / STEPS, StepDone)
     return StoredComparison(path, comparison, done, notes)
-
-
-class _Schema(msgspec.Struct, frozen=True):
-    schema: int = SCHEMA
 
 
 def _encoded(value: msgspec.Struct) -> bytes:

@@ -12,7 +12,8 @@ from typing import Final, Literal
 import msgspec
 
 from harness.quant.base import CandidateResult
-from harness.quant.figures import KV_BITS, predicted_memory
+from harness.quant.figures import KV_BITS
+from harness.quant.memory import predicted_memory
 from harness.stats import SUCCESS, Declaration, Guard, Metric, Observation, Verdict, compare, describe, judge
 from harness.stats.locations import least_ranked
 

@@ -26,7 +26,8 @@ def sentence(verdict: Verdict) -> str:
 
 def describe(estimate: Estimate) -> str:
     """The figure, its interval and its n, as in `× 0.75 [0.63 … 0.89] (95 %, 12 pairs, 6 tasks; t over tasks)`."""
-    n = f"{estimate.pairs} {'dispatches' if estimate.scale == 'rate' else 'pairs'}, {estimate.tasks} tasks"
+    of = "dispatch" if estimate.scale == "rate" else "pair"
+    n = f"{_several(estimate.pairs, of)}, {_several(estimate.tasks, 'task')}"
     if estimate.interval is None or estimate.value is None:
         why = "; ".join((estimate.method, *estimate.notes)) if estimate.notes else estimate.method
         return f"not told ({n}; {why})" if estimate.p is None else f"p = {estimate.p:.2g} ({n}; {why})"
@@ -39,8 +40,9 @@ def describe(estimate: Estimate) -> str:
 def figure(estimate: Estimate, value: float) -> str:
     """A value on the estimate's scale: `× 0.75`, `−0.17`, `0.83`."""
     if estimate.scale == "ratio":
-        return f"× {value:.3g}"
-    return f"{value:+.3g}".replace("-", "−") if estimate.scale in {"difference", "net wins"} else f"{value:.2f}"
+        return f"× {value:,.0f}" if value >= 1000 else f"× {value:.3g}"
+    digits = ",.0f" if abs(value) >= 1000 else ".3g"
+    return f"{value:+{digits}}".replace("-", "−") if estimate.scale in {"difference", "net wins"} else f"{value:.2f}"
 
 
 def _bound(estimate: Estimate, value: float | None) -> str:
@@ -67,4 +69,9 @@ def _guarded(result: GuardResult) -> str:
         return f"Against it: {guard.metric.name} {describe(main)}, and the guard allows {guard.margin:.3g}"
     needed = f"about {result.pairs_needed}" if result.pairs_needed is not None else "more than can be planned"
     limit = f"that {guard.metric.name} does not get worse by more than {guard.margin:.3g}"
-    return f"Not shown: {limit} ({main.pairs} pairs; needs {needed})"
+    return f"Not shown: {limit} ({_several(main.pairs, 'pair')}; needs {needed})"
+
+
+def _several(number: int, what: str) -> str:
+    plural = "es" if what.endswith("ch") else "s"
+    return f"{number} {what}{'' if number == 1 else plural}"

@@ -14,6 +14,10 @@ from profiler.model_file.base import ModelFile
 
 LLAMA_RUNTIME_BYTES: Final = 30 << 20
 """Threads, tables of tokens and code that a process with llama.cpp holds beside its buffers, on a CPU."""
+ENGINE_RUNTIME_BYTES: Final = {"llama-server": 16_148_000, "llama-cpp": 26_214_000}
+"""What an engine's program holds without a model, where its plan tells the rest, tables of tokens too: 15.4 and 25.0
+MiB, measured by `benchmarks/residency_prediction.py` on Linux, of xllamacpp 2026.10.11549 and llama-cpp-python 0.3.36.
+"""
 MLX_RUNTIME_BYTES: Final = 150 << 20
 """Python with mlx and mlx-lm loaded, before any model."""
 DEVICE_RUNTIME_BYTES: Final = 457 << 20

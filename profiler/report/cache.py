@@ -47,11 +47,13 @@ def render(document: CacheDocument, path: Path, width: int) -> RenderableType:
 
 
 def verdict_line(document: CacheDocument) -> Text:
+    """The verdict on the cache: a word, then the reason."""
     words = {True: ("STABLE", "bold green"), False: ("UNSTABLE", "bold red"), None: ("CANNOT TELL", "bold yellow")}
     return Text.assemble(words[document.verdict.stable], f"  {document.verdict.reason}")
 
 
 def losses_line(document: CacheDocument) -> Text:
+    """What a dispatch loses, on which side, and where most."""
     verdict = document.verdict
     if verdict.lost_s is None or verdict.lost_s_per_dispatch is None:
         return Text("seconds lost: not known")
@@ -142,6 +144,7 @@ def _legend(document: CacheDocument) -> str:
 
 
 def warning_lines(document: CacheDocument) -> Text:
+    """What to doubt and what failed, a line each; empty where nothing is."""
     lines: list[str] = []
     doubtful = sum(row.doubtful for row in document.sessions)
     if doubtful:

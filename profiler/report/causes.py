@@ -52,6 +52,7 @@ def render_explanation(document: ExplainDocument, path: Path, width: int) -> Ren
 
 
 def verdict_line(document: ExplainDocument) -> Text:
+    """What was lost and how much of it is explained: a few words, then the sentence."""
     if not document.losing_requests:
         return Text.assemble(
             ("NOTHING LOST", "bold green"), f"  none of {document.requests} requests evaluated anything again"

@@ -68,6 +68,7 @@ def render_dispatch(document: DispatchDocument, folder: Path) -> RenderableType:
 
 
 def verdict_line(document: DispatchDocument) -> Text:
+    """The outcome: a word, then how the agent ended."""
     started, outcome = document.started, document.outcome
     if outcome is None or document.exit_status is None:
         done = f"{len(document.turns)} turns are stored"
@@ -83,6 +84,7 @@ def verdict_line(document: DispatchDocument) -> Text:
 
 
 def what_line(document: DispatchDocument) -> Text:
+    """What ran: how real, by which agent, under which setting, on which target."""
     started = document.started
     target = f" on {started.target}" if started.target else ""
     return Text(f"{_KINDS[started.fidelity]} · agent {started.agent} · setting {started.setting}{target}", style="dim")

@@ -54,12 +54,14 @@ def _kv(row: QuantRow) -> str:
 
 
 def _must_have(row: QuantRow) -> str | None:
-    return _both(row.memory.predicted_must_have_bytes, row.memory.measured_must_have_bytes, size)
+    measured = row.memory.measured_must_have_bytes
+    predicted = row.memory.predicted_must_have_bytes if measured is None else row.memory.predicted_at_fill_bytes
+    return _both(predicted, measured, size)
 
 
 def _in_all(row: QuantRow) -> str | None:
-    measured = row.memory.measured_bytes
-    return _both(row.memory.predicted_bytes, None, size) if measured is None else size(measured)
+    whole = row.memory.full_context_bytes
+    return size(whole) if row.memory.full_context_measured else _both(whole, None, size)
 
 
 def _error(row: QuantRow) -> str | None:
@@ -205,15 +207,11 @@ def legend(document: QuantDocument) -> list[str]:
     rows = document.candidates
     lines: list[str] = []
     if any(row.memory.measured_bytes is not None for row in rows):
-        loads = sorted({len(row.speed.load_s) for row in rows if row.speed.load_s})
-        n = f" (n = {_span(loads)} loads each)" if loads else ""
-        lines.append(
-            f"must have: what cannot be dropped, host and GPU, predicted → measured, the prediction's error{n}"
-        )
-    if any(row.memory.measured_bytes is None and row.memory.predicted_bytes is not None for row in rows):
+        lines.append(_must_have_words(document))
+    if any(not row.memory.full_context_measured and row.memory.full_context_bytes is not None for row in rows):
         lines.append("~ a prediction")
     if rows:
-        lines.append("in all: with the pages of the file that each token reads; fits: by prediction")
+        lines.append(_in_all_words(document))
     repeats = sorted({row.speed.repeats for row in rows if row.speed.repeats})
     if repeats:
         lines.append(f"decode and prefill: tokens/s, predicted → measured, {_span(repeats)} repeats, interval of 95 %")
@@ -233,6 +231,27 @@ def legend(document: QuantDocument) -> list[str]:
         held = "no loss: one of more than 0.1 is ruled out"
         lines.append(f"tasks: passed of judged; by tasks: paired over {compared.tasks} tasks ({held})")
     return lines
+
+
+def _must_have_words(document: QuantDocument) -> str:
+    """What was filled when it was measured, in words: only a prediction for that is set against it."""
+    rows = document.candidates
+    loads = sorted({len(row.speed.load_s) for row in rows if row.speed.load_s})
+    n = f" (n = {_span(loads)} loads each)" if loads else ""
+    fills = sorted({row.memory.measured_at_tokens for row in rows if row.memory.measured_at_tokens is not None})
+    where = f"at {_span(fills)} of {document.context_tokens:,} tokens" if fills else "after loading"
+    compared = any(row.memory.error is not None for row in rows)
+    how = "predicted for that → measured, the prediction's error" if compared else "measured"
+    return f"must have: what cannot be dropped, host and GPU, {where}, {how}{n}"
+
+
+def _in_all_words(document: QuantDocument) -> str:
+    grown = any(
+        row.memory.full_context_measured and row.memory.full_context_bytes != row.memory.measured_bytes
+        for row in document.candidates
+    )
+    rest = " (what was not filled is predicted)" if grown else ""
+    return f"in all: with a full context{rest} and the pages of the file that each token reads; fits: by prediction"
 
 
 def _span(values: list[int]) -> str:

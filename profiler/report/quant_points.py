@@ -92,7 +92,7 @@ def damage_rows(document: QuantDocument) -> tuple[Row, ...]:
 
 
 def _row(row: QuantRow, document: QuantDocument, divisor: int) -> Row:
-    measured = row.memory.measured_bytes is not None and row.speed.decode_tokens_per_s is not None
+    measured = bool(row.memory.full_context_measured) and row.speed.decode_tokens_per_s is not None
     memory = _memory(row) or 0
     state = "excluded" if row.excluded else "measured" if measured else "predicted"
     depth = row.speed.depth_tokens
@@ -112,7 +112,7 @@ def _row(row: QuantRow, document: QuantDocument, divisor: int) -> Row:
 
 
 def _memory(row: QuantRow) -> int | None:
-    return row.memory.predicted_bytes if row.memory.measured_bytes is None else row.memory.measured_bytes
+    return row.memory.full_context_bytes
 
 
 def _rate(row: QuantRow) -> float | None:

@@ -174,3 +174,25 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
 def test_an_engine_without_logits_says_so() -> None:
     with pytest.raises(TargetError, match="gives no logits"):
         open_scorer(parse_target("scripted:"))
+
+
+def test_llama_server_says_at_each_position_what_llama_cpp_says_of_a_batch(launch: Launch) -> None:
+    server, library = launch(f"llama-server:{MODEL}?threads=1&ctx=512&slots=1"), launch(f"llama-cpp:{MODEL}?threads=1")
+    assert server.tokenize(TEXT) == library.tokenize(TEXT)
+    assert server.first_token() == library.first_token()
+    # What is after `first` alone, in blocks or whole.
+    said = taken(server.logits(CHUNKS[:2], 20))
+    assert said.shape == (8, 1024)
+    blocks = [len(block) for block in server.logits(CHUNKS[:1], 20, block_bytes=3 * 1024 * 4)]
+    assert blocks == [3, 1]
+    assert np.exp(said).sum(axis=1) == pytest.approx(np.ones(8), abs=1e-5)
+    logits = taken(library.logits(CHUNKS[:2], 20)).astype(np.float64)
+    exact = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    assert said == pytest.approx(exact, abs=0.02)
+    with pytest.raises(RequestRejected, match="in no other way"):
+        server.logits(CHUNKS[:1], 20, batch_tokens=1)
+
+
+def test_llama_server_is_asked_of_a_file_alone() -> None:
+    with pytest.raises(TargetError, match="model file"):
+        open_scorer(parse_target("llama-server:http://127.0.0.1:1"))

@@ -260,3 +260,46 @@ def test_a_machine_that_recovers_while_it_is_left_alone_is_not_marked(tmp_path: 
         state.slower = 2.0
         stand.perform(second, 1)
     assert [one.doubts for one in read_experiment(path).done] == [(), ()]
+
+
+def test_a_faster_machine_is_not_waited_for_and_makes_what_was_before_doubtful(tmp_path: Path) -> None:
+    path = made(tmp_path, target="tests.harness.experiment.drifting_engine:?", blocks=1, pauses=2)
+    stored = read_experiment(path)
+    first, second, third, *_ = cells_of(stored.experiment.plan)
+    slept: list[float] = []
+    state = drifting_engine.STATE
+    state.slower = 2.0
+    with Stand(stored, BareSandbox(), CONFINED, sleep=slept.append) as stand:
+        stand.perform(first, 1)
+        state.slower = 1.0
+        stand.perform(second, 1)
+    assert slept == []
+    document = reported(read_experiment(path))
+    marked = [[doubt for doubt in point.doubts if "anchor" in doubt] for point in document.points]
+    assert [len(doubts) for doubts in marked] == [1, 0]
+    assert "(+100%)" in marked[0][0]
+    (row,) = (row for row in document.doubts if row.code == "drift")
+    assert (row.dispatches, row.worst) == (1, marked[0][0])
+    # The faster one is the reference, after a resume as well.
+    state.slower = 2.0
+    with Stand(read_experiment(path), BareSandbox(), CONFINED, sleep=slept.append) as stand:
+        stand.perform(third, 1)
+    assert len(slept) == 2
+    assert read_experiment(path).done[2].doubts[0].change == pytest.approx(-0.5, abs=0.01)
+
+
+def test_a_disturbed_first_anchor_is_no_reference(tmp_path: Path) -> None:
+    path = made(tmp_path, target="tests.harness.experiment.drifting_engine:?", blocks=1)
+    stored = read_experiment(path)
+    first, second, *_ = cells_of(stored.experiment.plan)
+    slept: list[float] = []
+    state = drifting_engine.STATE
+    state.slower, state.slow_requests = 1.0, 3
+    with Stand(stored, BareSandbox(), CONFINED, sleep=slept.append) as stand:
+        stand.perform(first, 1)
+        assert state.slow_requests == 0
+        stand.perform(second, 1)
+    anchors = read_experiment(path).anchors["001"]
+    assert anchors[0].prefill_tokens_per_s != pytest.approx(anchors[-1].prefill_tokens_per_s, rel=0.5)
+    assert len(anchors) == 5 + 1
+    assert (slept, [one.doubts for one in read_experiment(path).done]) == ([], [(), ()])

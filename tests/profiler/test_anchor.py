@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from backends.base import Request
 from backends.scripted import Options, Scripted
-from profiler.anchor import GENERATED_TOKENS, WORDS, anchor_request, measure_anchor
+from profiler.anchor import GENERATED_TOKENS, WORDS, anchor_request, measure_anchor, typical
 from profiler.ledger import Ledger
+from profiler.records import AnchorSample
 
 TEMPLATE_HEAD_TOKENS = 4
 
@@ -70,3 +71,9 @@ def test_an_engine_that_says_no_cached_tokens_gives_no_prefill_rate() -> None:
     sample = measure_anchor(Scripted(Options(report="none")), Ledger(), "a")
     assert sample.prefill_tokens_per_s is None
     assert sample.decode_tokens_per_s == pytest.approx(100)
+
+
+def test_the_typical_anchor_is_the_middle_of_each_rate() -> None:
+    samples = [AnchorSample(n, rate, None if n else 5.0) for n, rate in enumerate((10.0, 900.0, 100.0, 110.0, None))]
+    assert typical(samples) == AnchorSample(4, 105.0, 5.0)
+    assert typical([AnchorSample(7, None, None)]) == AnchorSample(7, None, None)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.guards import CODES, Watcher, drift, judge
+from profiler.guards import CODES, Watcher, drift, judge, weighed, weighed_drift
 from profiler.readings import ProcessTimes, Readings
 from profiler.records import AnchorSample, Guard, GuardSample
 from profiler.store import StoreError
@@ -129,6 +129,13 @@ def test_drift_is_judged_against_the_first_anchor() -> None:
     (faster,) = drift(anchors((100, 10), (130, 10), (80, 10)))
     assert "prefill went from 100.0 to 130.0 tok/s (+30%)" in faster.text
     assert codes(drift(anchors((100, 10), (80, 8)))) == [("drift", "doubtful")] * 2
+
+
+def test_the_worst_of_several_doubts_can_be_told_by_their_figures() -> None:
+    assert [round(doubt.by, 3) for doubt in weighed_drift(anchors((100, 10), (130, 8)))] == [0.3, -0.2]
+    busy = GuardSample(10**9, 10**9, 0.4, None, None, None, 30_000_000)
+    found = {doubt.guard.code: doubt.by for doubt in weighed([busy], (0, 10**9))}
+    assert found == {"foreign_cpu": 0.4, "late_thread": 30.0}
 
 
 def test_unmeasured_anchors_are_no_drift() -> None:

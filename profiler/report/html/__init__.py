@@ -1,5 +1,3 @@
-"""The page of a run or of an experiment: one file that needs no network. `pages` makes it; nothing here writes a file."""
+"""The page of a run, an experiment or a comparison of quants: one file that needs no network. Writes no file."""
 
 from __future__ import annotations
-
-

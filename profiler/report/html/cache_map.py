@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 from profiler.causes.catalogue import kind_of
 from profiler.explanation import LossRow
-from profiler.report.html.drawing import WIDTH, Choice, Drawing, altair, drawn, rows
+from profiler.report.html.drawing import PLAIN_ZERO, WIDTH, Choice, Drawing, altair, drawn, rows
 from profiler.timeline import RequestMark
 
-__all__ = ["MOST_BARS", "cache_map", "cause_colours"]
+__all__ = ["MOST_BARS", "MOST_LOSSES", "cache_map", "cause_colours", "shown_losses"]
 
 MOST_BARS: Final = 360
+MOST_LOSSES: Final = 500
+"""Requests whose difference is on the page."""
 _NAMED_CAUSES: Final = 4
 """So many causes of each side have a colour of their own; the eye keeps no more apart."""
 _FIRST, _LAST, _UNKNOWN = "reused", "new text", "not told what was reused"
@@ -44,29 +47,43 @@ def cache_map(requests: Sequence[RequestMark], losses: Sequence[LossRow]) -> Dra
         return None
     by_id = {row.request_id: row for row in losses}
     colours = cause_colours(losses)
-    step = -(-len(requests) // MOST_BARS)
-    groups = [requests[n : n + step] for n in range(0, len(requests), step)]
+    groups = _groups(requests)
+    step = len(groups[0])
     values: list[dict[str, Any]] = []
     bars: list[dict[str, Any]] = []
     for number, group in enumerate(groups, 1):
         tokens = _tokens(group, by_id, colours)
         base = 0.0
         for part, amount in tokens.items():
-            each = amount / len(group)
-            values.append({"n": number, "low": round(base, 1), "high": round(base + each, 1), "part": part, "tokens": round(each, 1)})
-            base += each
+            mean = amount / len(group)
+            values.append(
+                {
+                    "n": number,
+                    "low": round(base, 1),
+                    "high": round(base + mean, 1),
+                    "part": part,
+                    "tokens": round(mean, 1),
+                }
+            )
+            base += mean
         bars.append(_bar(number, group, by_id, base))
     top = max(bar["top"] for bar in bars) or 1.0
     data = {"parts": values, "bars": [{**bar, "most": round(top * 1.04, 1)} for bar in bars]}
-    each = "a request" if step == 1 else f"the mean of {step} requests in a row"
-    notes = () if step == 1 else (f"{len(requests):,} requests in {len(groups)} bars of {step}: single ones are not drawn",)
+    one, notes = ("a request", "request"), tuple[str, ...]()
+    if step > 1:
+        one = f"the mean of {step} requests in a row", f"groups of {step} requests"
+        notes = (f"{len(requests):,} requests in {len(groups)} bars of {step}: single requests are not drawn",)
     return Drawing(
         name="cache-map",
         title="Cache map",
-        about=f"A bar is {each}, in the order in which they were sent, and its height is the prompt. Click a bar, or "
+        about=f"A bar is {one[0]}, in the order in which they were sent, and its height is the prompt. Click a bar, or "
         "move with the arrow keys and press Enter, to see the difference of the prompts that proves the cause.",
         said=f"What {len(requests):,} prompts were made of: reused, lost by cause, new",
-        spec=_spec(_scale(values, colours), "request" if step == 1 else f"groups of {step} requests"),
+        spec=_spec(
+            _scale(values, colours),
+            one[1],
+            failed=any(bar["failed"] for bar in bars),
+        ),
         choices=(Choice("", data),),
         notes=notes,
         least_width=min(900, 130 + 3 * len(groups)),
@@ -74,7 +91,32 @@ def cache_map(requests: Sequence[RequestMark], losses: Sequence[LossRow]) -> Dra
     )
 
 
-def _tokens(group: Sequence[RequestMark], by_id: dict[int, LossRow], colours: dict[str, tuple[str, str]]) -> dict[str, int]:
+def shown_losses(requests: Sequence[RequestMark], losses: Sequence[LossRow]) -> tuple[LossRow, ...]:
+    """The losses that a page can show whole, in their order: the costliest of every bar, then the costliest of all."""
+    if len(losses) <= MOST_LOSSES:
+        return tuple(losses)
+    by_id = {row.request_id: row for row in losses}
+    tops = (_costliest(group, by_id)[:1] for group in _groups(requests))
+    chosen = {row.request_id for top in tops for row in top}
+    others = (row.request_id for row in losses if row.request_id not in chosen)
+    chosen.update(islice(others, max(0, MOST_LOSSES - len(chosen))))
+    return tuple(row for row in losses if row.request_id in chosen)
+
+
+def _groups(requests: Sequence[RequestMark]) -> list[Sequence[RequestMark]]:
+    """The requests of each bar, as many in each but the last."""
+    step = -(-len(requests) // MOST_BARS)
+    return [requests[n : n + step] for n in range(0, len(requests), step)]
+
+
+def _costliest(group: Sequence[RequestMark], by_id: dict[int, LossRow]) -> list[LossRow]:
+    lost = [by_id[mark.request_id] for mark in group if mark.request_id in by_id]
+    return sorted(lost, key=lambda row: (-(row.lost_s or 0.0), -row.tokens))
+
+
+def _tokens(
+    group: Sequence[RequestMark], by_id: dict[int, LossRow], colours: dict[str, tuple[str, str]]
+) -> dict[str, int]:
     """The tokens of some requests by what they were, in the order in which they are stacked."""
     tokens: Counter[str] = Counter()
     for mark in group:
@@ -96,14 +138,15 @@ def _tokens(group: Sequence[RequestMark], by_id: dict[int, LossRow], colours: di
 
 
 def _bar(number: int, group: Sequence[RequestMark], by_id: dict[int, LossRow], top: float) -> dict[str, Any]:
-    lost = sorted((by_id[m.request_id] for m in group if m.request_id in by_id), key=lambda r: (-(r.lost_s or 0), -r.tokens))
+    lost = _costliest(group, by_id)
     first = group[0]
     said = f"request {first.request_id}, {first.session}/{first.conversation}, turn {first.turn + 1}"
     if len(group) > 1:
         said = f"requests {first.request_id} to {group[-1].request_id}, {len(lost)} of {len(group)} lost something"
     else:
-        classes = first.cache_class.replace("_", " ")
-        said += f": {classes}" + (f", {first.cached_tokens:,} of {first.prompt_tokens:,} tokens reused" if first.cached_tokens is not None and first.prompt_tokens is not None else "")
+        said += f": {first.cache_class.replace('_', ' ')}"
+        if first.cached_tokens is not None and first.prompt_tokens is not None:
+            said += f", {first.cached_tokens:,} of {first.prompt_tokens:,} tokens reused"
         said += f"; {first.error}" if first.error else ""
     return {
         "n": number,
@@ -122,17 +165,22 @@ def _scale(values: Sequence[dict[str, Any]], colours: dict[str, tuple[str, str]]
     return {"domain": list(used), "range": list(used.values())}
 
 
-def _spec(scale: dict[str, list[str]], title: str) -> dict[str, Any]:
+def _spec(scale: dict[str, list[str]], title: str, *, failed: bool) -> dict[str, Any]:
     alt = altair()
     at = alt.param(name="at", value=-1)
-    across = alt.X("left:Q", title=title).axis(grid=False, tickMinStep=1, format="d", tickCount=10).scale(nice=False, zero=False)
+    across = (
+        alt.X("left:Q", title=title)
+        .axis(grid=False, tickMinStep=1, format="d", tickCount=10)
+        .scale(nice=False, zero=False)
+    )
     right = alt.X2("right:Q")
+    up = alt.Y("zero:Q", title="prompt tokens").axis(tickCount=5, format="~s", labelExpr=PLAIN_ZERO)
     place = {"left": "datum.n - 0.5", "right": "datum.n + 0.5"}
     inset = {"left": "datum.n - 0.42", "right": "datum.n + 0.42"}
     tips = [alt.Tooltip("said:N", title="bar"), alt.Tooltip("causes:N", title="causes")]
     wide = rows("bars").transform_calculate(**place).mark_rect(color="@text", cursor="pointer")
     wide = wide.encode(
-        across, right, alt.Y("zero:Q", title="prompt tokens").axis(tickCount=5, format="~s"), alt.Y2("most:Q"), tooltip=tips,
+        across, right, up, alt.Y2("most:Q"), tooltip=tips,
         opacity=alt.condition("datum.n == at", alt.value(0.22), alt.value(0.0)),
     ).transform_calculate(zero="0").add_params(at)  # fmt: skip
     parts = rows("parts").transform_calculate(**inset).mark_rect(cursor="pointer").encode(
@@ -140,6 +188,8 @@ def _spec(scale: dict[str, list[str]], title: str) -> dict[str, Any]:
         color=alt.Color("part:N", title=None).scale(**scale),
         tooltip=[alt.Tooltip("part:N", title="part"), alt.Tooltip("tokens:Q", format=",")],
     )  # fmt: skip
-    failed = rows("bars").transform_filter("datum.failed").mark_text(text="×", dy=-6, color="@bad", fontSize=14)
-    failed = failed.encode(alt.X("n:Q"), alt.Y("top:Q"))
-    return drawn(alt.layer(wide, parts, failed).properties(width=WIDTH, height=260))
+    layers = [wide, parts]
+    if failed:
+        crosses = rows("bars").transform_filter("datum.failed").mark_text(text="×", dy=-6, color="@bad", fontSize=14)
+        layers.append(crosses.encode(alt.X("n:Q"), alt.Y("top:Q")))
+    return drawn(alt.layer(*layers).properties(width=WIDTH, height=260))

@@ -11,7 +11,7 @@ from profiler.report.html.drawing import WIDTH, Choice, Drawing, altair, drawn, 
 
 __all__ = ["causes_chart"]
 
-_STEP: Final = 58
+_STEP: Final = 66
 
 
 def causes_chart(causes: Sequence[CauseRow], colours: dict[str, tuple[str, str]]) -> Drawing | None:
@@ -57,7 +57,7 @@ def _spec(number: int, shades: dict[str, str], unit: str) -> dict[str, Any]:
     base = rows("causes")
     tips = [alt.Tooltip("said:N", title="cause"), alt.Tooltip("figures:N"), alt.Tooltip("side:N")]
     bars = base.mark_bar(height=12, yOffset=0, cornerRadiusEnd=2).encode(across, down, color=colour, tooltip=tips)
-    lines = base.transform_filter("isValid(datum.high)").mark_rule( strokeWidth=1.5, color="@text")
+    lines = base.transform_filter("isValid(datum.high)").mark_rule(strokeWidth=1.5, color="@text")
     lines = lines.encode(alt.X("low:Q"), alt.X2("high:Q"), down)
     line = {"align": "left", "baseline": "middle", "limit": alt.expr("width")}
     words = base.mark_text(**line, dy=-17, fontSize=13, color="@text").encode(alt.XValue(0), down, text="said:N")

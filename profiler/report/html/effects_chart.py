@@ -13,8 +13,10 @@ from profiler.report.html.drawing import WIDTH, Choice, Drawing, altair, drawn, 
 __all__ = ["effects_chart", "points_chart"]
 
 _STEP: Final = 30
+_NEAR_TICKS: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75, 2)
+_FAR_TICKS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 _ROLES: Final = {"primary": "@new", "guard": "@tool", "exploratory": "@faint"}
-_FARTHEST: Final = 16.0
+_FARTHEST: Final = 100.0
 """A ratio that lies farther out than this, or its reverse, is drawn there."""
 
 
@@ -35,8 +37,7 @@ def effects_chart(document: AbDocument) -> Drawing | None:
         said="; ".join(f"{row.treatment}: {row.primary.metric} {row.primary.text}" for row, _ in told),
         spec=_effects(choices, lines),
         choices=choices,
-        notes=(f"{untold} metrics have no ratio with an interval and are in the table alone",) if untold else (),
-        least_width=420,
+        notes=(f"{untold} metrics have no ratio with an interval, and are not drawn",) if untold else (),
     )
 
 
@@ -61,9 +62,8 @@ def points_chart(document: AbDocument) -> Drawing | None:
         title="Every dispatch",
         about="One mark for each dispatch, placed by the time that it took. A tick is the median of those that passed.",
         said=f"Times of {len(values)} dispatches by arm",
-        spec=_points(len(document.arms)),
+        spec=_points([arm.name for arm in document.arms]),
         choices=(Choice("", {"points": values}),),
-        least_width=420,
     )
 
 
@@ -113,16 +113,24 @@ def _within(value: float | None, otherwise: float = 1.0) -> float:
 
 def _effects(choices: tuple[Choice, ...], lines: int) -> dict[str, Any]:
     alt = altair()
-    ends = [r[k] for c in choices for name in ("estimates", "pairs") for r in c.data[name] for k in ("low", "high", "value") if k in r]
+    ends = [
+        r[k]
+        for c in choices
+        for name in ("estimates", "pairs")
+        for r in c.data[name]
+        for k in ("low", "high", "value")
+        if k in r
+    ]
     least, most = min(*ends, 0.8) / 1.1, max(*ends, 1.25) * 1.1
-    ticks = [n for n in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 4, 8, 16) if least <= n <= most]
-    if most / least > 4:
-        ticks = [n for n in ticks if n in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16)]
+    marks = _FAR_TICKS if most / least > 4 else _NEAR_TICKS
+    ticks = [tick for tick in marks if least <= tick <= most]
+    roles = {row["role"] for choice in choices for row in choice.data["estimates"]}
+    used = {role: shade for role, shade in _ROLES.items() if role in roles}
     scale = alt.Scale(type="log", domain=[least, most], nice=False)
     axis = alt.Axis(values=ticks, format="~g", gridColor="@grid")
-    across = alt.X("value:Q", title="ratio: treatment by baseline (log)", scale=scale, axis=axis)
-    down = alt.Y("metric:N", sort=None, title=None).axis(labelLimit=200, ticks=False, domain=False)
-    colour = alt.Color("role:N", title=None).scale(domain=list(_ROLES), range=list(_ROLES.values()))
+    across = alt.X("value:Q", title="ratio (log)", scale=scale, axis=axis)
+    down = alt.Y("metric:N", sort=None, title=None).axis(labelLimit=150, ticks=False, domain=False)
+    colour = alt.Color("role:N", title=None).scale(domain=list(used), range=list(used.values()))
     tips = [alt.Tooltip("metric:N"), alt.Tooltip("role:N"), alt.Tooltip("text:N", title="estimate")]
     base = rows("estimates")
     layers = [
@@ -136,18 +144,18 @@ def _effects(choices: tuple[Choice, ...], lines: int) -> dict[str, Any]:
     return drawn(alt.layer(*layers).properties(width=WIDTH, height=max(2, lines) * _STEP))
 
 
-def _points(arms: int) -> dict[str, Any]:
+def _points(arms: list[str]) -> dict[str, Any]:
     alt = altair()
     ends = {"passed": "@good", "not passed": "@bad", "does not count": "@faint"}
-    down = alt.Y("arm:N", sort=None, title=None).axis(labelLimit=180, ticks=False, domain=False)
+    down = alt.Y("arm:N", sort=arms, title=None).axis(labelLimit=150, ticks=False, domain=False)
     across = alt.X("s:Q", title="seconds").axis(tickCount=6).scale(zero=True)
-    base = rows("points")
+    base, took = rows("points"), alt.Tooltip("s:Q", title="seconds", format=".3~f")
     marks = base.mark_point(size=70, strokeWidth=2, opacity=0.85).encode(
         across, down,
         color=alt.Color("ended:N", title=None).scale(domain=list(ends), range=list(ends.values())),
         shape=alt.Shape("ended:N", title=None).scale(domain=list(ends), range=["circle", "cross", "diamond"]),
-        tooltip=["task:N", "arm:N", "block:O", "ended:N", alt.Tooltip("s:Q", title="seconds", format=".3~f"), "doubts:N"],
+        tooltip=["task:N", "arm:N", "block:O", "ended:N", took, "doubts:N"],
     )  # fmt: skip
     middle = base.transform_filter("datum.ended == 'passed'").transform_aggregate(s="median(s)", groupby=["arm"])
     middle = middle.mark_tick(thickness=2.5, size=30, color="@text").encode(alt.X("s:Q"), down)
-    return drawn(alt.layer(middle, marks).properties(width=WIDTH, height=max(2, arms) * 44))
+    return drawn(alt.layer(middle, marks).properties(width=WIDTH, height=max(2, len(arms)) * 44))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from profiler.ab_document import AbDocument, ArmRow, ComparisonRow, MetricRow, PartRow
+from profiler.ab_document import AbDocument, ArmRow, ComparisonRow, MetricRow
 from profiler.records import RunInfo
-from profiler.report.ab import PART_NAMES, metric_cells, verdict_line
-from profiler.report.figures import UNKNOWN, count, seconds
+from profiler.report.ab import metric_cells, part_cells, verdict_line
+from profiler.report.ab_tables import cache_cells
+from profiler.report.figures import UNKNOWN, seconds
 from profiler.report.html.drawing import Drawing
 from profiler.report.html.effects_chart import effects_chart, points_chart
-from profiler.report.html.rendering import rendered, verdict_of
+from profiler.report.html.rendering import limited, rendered, verdict_of
 from profiler.report.html.task_map import task_map
 from profiler.report.memory import size
 
@@ -34,7 +35,7 @@ def experiment_page(document: AbDocument, infos: Sequence[RunInfo], folder: str)
         ChartsMissing: the extra `charts` is not installed.
     """
     doubtful = [point for point in document.points if point.doubts]
-    doubts = list(dict.fromkeys(doubt for point in doubtful for doubt in point.doubts))
+    doubts = [f"{row.dispatches} ×, at worst: {row.worst}" for row in document.doubts]
     differing = list(dict.fromkeys(lever for arm in document.arms for lever in arm.differs))
     return rendered(
         "experiment",
@@ -46,14 +47,14 @@ def experiment_page(document: AbDocument, infos: Sequence[RunInfo], folder: str)
         doubts=_doubts(document, len(doubtful)),
         comparisons=[_comparison(row) for row in document.comparisons],
         cache_heads=["arm", "hit", "part", "full miss", "evaluated", "lost", "lost tokens by cause"],
-        caches=[_cache(arm) for arm in document.arms if arm.cache is not None],
+        caches=[[arm.name, *cache_cells(arm.cache)] for arm in document.arms if arm.cache is not None],
         differing_heads=["lever", *(arm.name for arm in document.arms)],
         differing=[[lever, *(_lever(document, arm, lever) for arm in document.arms)] for lever in differing],
-        point_heads=["ended", "arm", "task", "doubts", "no.", "block", "score", "took", "turns"],
+        point_heads=["ended", "arm", "task", "no.", "block", "score", "took", "turns"],
         points=_points(document),
         points_left=max(0, len(document.points) - _MOST_POINTS),
         environment=_environment(infos),
-        guards=doubts,
+        guards=limited(doubts, _MOST_DOUBTS),
         footer=f"{document.fidelity} · cache {document.cache} · order by seed {document.seed} · "
         f"dyno {document.kind} --resume {document.experiment}",
     )
@@ -75,8 +76,7 @@ def _doubts(document: AbDocument, doubtful: int) -> list[str]:
         lines.insert(0, f"{doubtful} of {len(document.points)} dispatches were disturbed: their times are doubtful")
     if any(row.sequential is not None for row in document.comparisons):
         lines.append("Looked at after every pair: intervals and p are for a fixed number, and too sure here.")
-    left = len(lines) - _MOST_DOUBTS
-    return lines[:_MOST_DOUBTS] + ([f"and {left} more: --json lists all"] if left > 0 else [])
+    return limited(lines, _MOST_DOUBTS)
 
 
 def _comparison(row: ComparisonRow) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _comparison(row: ComparisonRow) -> dict[str, Any]:
     return {
         "title": f"{row.treatment} against {row.baseline}",
         "part_heads": ["where the time went", "baseline", "treatment", "difference", "interval"],
-        "parts": [_part(part) for part in row.parts],
+        "parts": [part_cells(part) for part in row.parts],
         "metric_heads": ["metric", "treatment", "interval", "p", "pairs", "tasks"],
         "metrics": [metric_cells(metric) for metric in told],
         "guards": [
@@ -99,29 +99,6 @@ def _comparison(row: ComparisonRow) -> dict[str, Any]:
 def _untold(metrics: Sequence[MetricRow], told: Sequence[MetricRow]) -> list[str]:
     left = len(metrics) - len(told)
     return [f"{left} more metrics have no interval here: --json says why of each"] if left else []
-
-
-def _part(part: PartRow) -> list[str]:
-    name = f"prefill lost to {part.code} {part.title}" if part.code else PART_NAMES.get(part.part, part.part)
-    known = part.low_s is not None and part.high_s is not None
-    interval = f"{_signed(part.low_s)} … {_signed(part.high_s)}" if known else UNKNOWN
-    return [name, seconds(part.baseline_s), seconds(part.treatment_s), _signed(part.difference_s), interval]
-
-
-def _signed(value: float | None) -> str:
-    if value is None:
-        return UNKNOWN
-    return f"{'−' if value < 0 else '+' if value > 0 else ''}{seconds(abs(value))}"
-
-
-def _cache(arm: ArmRow) -> list[str]:
-    row = arm.cache
-    if row is None:
-        return [arm.name]
-    continued = row.hits + row.partial + row.full_misses
-    causes = ", ".join(f"{code} {tokens:,}" for code, tokens in row.lost_by_cause_tokens.items())
-    shares = [f"{n}/{continued}" for n in (row.hits, row.partial, row.full_misses)]
-    return [arm.name, *shares, count(row.evaluated_tokens), count(row.lost_tokens), causes or "none"]
 
 
 def _lever(document: AbDocument, arm: ArmRow, lever: str) -> str:
@@ -138,8 +115,9 @@ def _points(document: AbDocument) -> list[list[str]]:
         turns = point.measures.get("turns")
         ended = f"{point.exit_status}: does not count" if point.excluded else point.exit_status
         rows.append([
-            ended, point.arm, point.task, "; ".join(point.doubts), str(point.order + 1), str(point.block),
-            UNKNOWN if point.score is None else f"{point.score:.2f}", seconds(point.time_s),
+            ended, point.arm, point.task, str(point.order + 1), str(point.block),
+            UNKNOWN if point.score is None else f"{point.score:.2f}",
+            seconds(point.time_s) + ("*" if point.doubts else ""),
             UNKNOWN if turns is None else f"{turns:.0f}",
         ])  # fmt: skip
     return rows

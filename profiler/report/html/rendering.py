@@ -23,7 +23,7 @@ from profiler.report.charts import load_library
 from profiler.report.html.drawing import Drawing, colours_of
 from profiler.report.memory import size
 
-__all__ = ["Verdict", "json_for_a_page", "rendered", "verdict_of"]
+__all__ = ["Verdict", "json_for_a_page", "limited", "rendered", "verdict_of"]
 
 _POLICY = "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _TONES = {"green": "good", "red": "bad", "yellow": "unsure"}
@@ -41,7 +41,7 @@ class Verdict(str):
 def verdict_of(line: Text) -> Verdict:
     """A line of the terminal's report, whose first piece is the verdict in a word."""
     first = line.spans[0]
-    verdict = Verdict(line.plain[first.end :].strip())
+    verdict = Verdict(" ".join(line.plain[first.end :].split()))
     verdict.word = line.plain[: first.end]
     verdict.tone = next((tone for colour, tone in _TONES.items() if colour in str(first.style)), "plain")
     return verdict
@@ -81,6 +81,12 @@ def rendered(template: str, drawings: Sequence[Drawing | None], **values: Any) -
     )  # fmt: skip
 
 
+def limited(lines: Sequence[str], most: int) -> list[str]:
+    """The first of some lines, and how many more there are."""
+    left = len(lines) - most
+    return [*lines[:most], *([f"and {left} more: --json lists all"] if left > 0 else [])]
+
+
 def json_for_a_page(value: Any) -> str:
     """JSON as the content of a script element: it can neither end that nor open a comment in it."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -106,7 +112,7 @@ def _hash(script: str) -> str:
 
 
 def _file(name: str) -> str:
-    return files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
+    return files("profiler.report.html").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 @cache
@@ -122,7 +128,7 @@ def _environment() -> Any:
     environment.filters |= {
         "seconds": figures.seconds, "milliseconds": figures.milliseconds, "share": figures.share,
         "count": figures.count, "rate": figures.rate, "size": size, "shown": _shown, "line": visible,
-        "first_word": lambda text: parted(text)[0], "after_first_word": lambda text: parted(text)[1],
+        "first_word": _first_word, "after_first_word": _after_first_word,
     }  # fmt: skip
     environment.globals["style"] = _file("page.css")
     return environment
@@ -131,3 +137,11 @@ def _environment() -> Any:
 def _shown(text: str) -> str:
     """A text with its lines, every other control character made visible."""
     return "\n".join(map(visible, text.split("\n")))
+
+
+def _first_word(text: str) -> str:
+    return parted(text)[0]
+
+
+def _after_first_word(text: str) -> str:
+    return parted(text)[1]

@@ -1,4 +1,4 @@
-"""The page of a run: a cache run, or dispatches of an agent. Documents in, one HTML text out; reads and writes no file."""
+"""The page of a run: a cache run, or dispatches of an agent. Documents in, one HTML text out; no file is touched."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from profiler.report.causes import verdict_line as loss_line
 from profiler.report.dispatch import TURN_HEADS, WORD_HEADS, turn_cells, what_line
 from profiler.report.dispatch import verdict_line as dispatch_line
 from profiler.report.figures import UNKNOWN, count, rate, seconds, share
-from profiler.report.html.cache_map import cache_map, cause_colours
+from profiler.report.html.cache_map import cache_map, cause_colours, shown_losses
 from profiler.report.html.causes_chart import causes_chart
 from profiler.report.html.drawing import Drawing
-from profiler.report.html.rendering import Verdict, rendered, verdict_of
+from profiler.report.html.rendering import Verdict, limited, rendered, verdict_of
 from profiler.report.html.residency_chart import residency_chart
 from profiler.report.html.timeline_chart import timeline_chart
 from profiler.report.memory import memory_lines, size
 from profiler.report.server import server_lines
 from profiler.timeline import Timeline
 
-__all__ = ["MOST_LOSSES", "RunPage", "drawings_of", "run_page"]
+__all__ = ["RunPage", "drawings_of", "run_page", "verdicts_of"]
 
-MOST_LOSSES: Final = 300
-"""Requests whose difference is on the page, the costliest first."""
 _MOST_TURNS: Final = 400
 _MOST_DISPATCHES: Final = 20
+_MOST_SESSIONS: Final = 100
 _MOST_DOUBTS: Final = 12
 
 
@@ -64,31 +63,36 @@ def drawings_of(page: RunPage) -> list[Drawing]:
 def run_page(page: RunPage) -> str:
     """The page. Raises ChartsMissing: the extra `charts` is not installed."""
     explained = page.explanation
-    losses = explained.worst[:MOST_LOSSES]
-    left = len(explained.worst) - len(losses)
+    losses = shown_losses(page.timeline.requests, explained.worst)
     heads, sessions = session_rows(page.cache)
     return rendered(
         "run",
         drawings_of(page),
         run=page.info.run_id,
         heading=_heading(page),
-        verdicts=_verdicts(page),
+        verdicts=verdicts_of(page),
         beside=_beside(page),
         tiles=_tiles(page),
         doubts=_doubts(page),
-        hint="Pick a bar to see here what changed." + (f" The {left:,} cheapest losses are left out." if left else ""),
+        hint=_hint(len(explained.worst), len(losses)),
         losses=losses,
         worst=page.worst,
         colours=cause_colours(explained.worst),
         fixes=explained.fixes,
         session_heads=heads,
-        sessions=[] if page.dispatches else sessions,
+        sessions=[] if page.dispatches else sessions[:_MOST_SESSIONS],
+        sessions_left=max(0, len(sessions) - _MOST_SESSIONS),
         dispatches=[_dispatch(one) for one in page.dispatches[:_MOST_DISPATCHES]],
         **_settings(page),
         environment=_environment(page),
         guards=_guards(page),
         footer=_footer(page),
     )  # fmt: skip
+
+
+def _hint(losing: int, shown: int) -> str:
+    left = f" Of {losing:,} losing requests, {losing - shown:,} are left out: of every bar the costliest is here."
+    return "Pick a bar to see here what changed." + (left if losing > shown else "")
 
 
 def _heading(page: RunPage) -> str:
@@ -98,7 +102,8 @@ def _heading(page: RunPage) -> str:
     return f"{what} on {engine}, {page.info.facts.engine}"
 
 
-def _verdicts(page: RunPage) -> list[Verdict]:
+def verdicts_of(page: RunPage) -> list[Verdict]:
+    """The verdict on the cache; or those on the dispatches, and what they lost."""
     if not page.dispatches:
         return [verdict_of(verdict_line(page.cache))]
     lost = [verdict_of(loss_line(page.explanation))] if page.timeline.requests else []
@@ -124,7 +129,8 @@ def _tiles(page: RunPage) -> list[tuple[str, str, str]]:
     if known:
         tiles.append(("reused", share(reused / prompt if prompt else None), f"of {prompt:,} prompt tokens"))
         lost = f"{count(explained.lost_tokens)} tokens, {share(explained.explained_share)} explained"
-        tiles.append(("evaluated again", seconds(explained.lost_s), lost if explained.lost_tokens else ""))
+        again = seconds(explained.lost_s) if explained.lost_tokens else "nothing"
+        tiles.append(("evaluated again", again, lost if explained.lost_tokens else ""))
     prefill, decode = _rates(page)
     tiles += [("prefill", rate(prefill), "tokens a second")] if prefill is not None else []
     tiles += [("decode", rate(decode), "tokens a second")] if decode is not None else []
@@ -139,8 +145,8 @@ def _rates(page: RunPage) -> tuple[float | None, float | None]:
     for mark in page.timeline.requests:
         if mark.prefill_s and mark.prompt_tokens is not None and mark.cached_tokens is not None:
             evaluated, prefill_s = evaluated + mark.prompt_tokens - mark.cached_tokens, prefill_s + mark.prefill_s
-        if mark.generated_tokens and mark.generated_tokens > 1 and mark.first_s is not None and mark.done_s is not None:
-            generated, decode_s = generated + mark.generated_tokens - 1, decode_s + mark.done_s - mark.first_s
+        if mark.generated_tokens and mark.generated_tokens > 1 and mark.decode_s:
+            generated, decode_s = generated + mark.generated_tokens - 1, decode_s + mark.decode_s
     return evaluated / prefill_s if prefill_s else None, generated / decode_s if decode_s > 0 else None
 
 
@@ -149,8 +155,7 @@ def _doubts(page: RunPage) -> list[str]:
     lines += [guard.text for one in page.dispatches for guard in one.doubts]
     lines += [note for one in page.dispatches for note in one.notes] + list(page.explanation.notes)
     unique = list(dict.fromkeys(line.removeprefix("* ").removeprefix("! ") for line in lines))
-    left = len(unique) - _MOST_DOUBTS
-    return unique[:_MOST_DOUBTS] + ([f"and {left} more: --json lists all"] if left > 0 else [])
+    return limited(unique, _MOST_DOUBTS)
 
 
 def _dispatch(one: DispatchDocument) -> dict[str, Any]:
@@ -227,7 +232,10 @@ def _guards(page: RunPage) -> list[str]:
 
 
 def _footer(page: RunPage) -> str:
-    priced = {"engine": "the engine’s own prefill times", "ttft": "times to the first token"}
-    by = priced.get(page.explanation.priced_by or "", "nothing")
-    again = f"dyno explain {page.info.run_id}"
-    return f"Tokens priced by {by} of {page.explanation.priced_from_requests} requests · {'; '.join(memory_lines(page.cache.residency)) or 'memory was not read'} · {again}"
+    clocks = {"engine": "the engine’s own prefill times", "ttft": "times to the first token"}
+    explained = page.explanation
+    priced = "Nothing here tells the price of a token"
+    if explained.priced_by is not None:
+        priced = f"Tokens priced by {clocks[explained.priced_by]} of {explained.priced_from_requests} requests"
+    memory = "; ".join(memory_lines(page.cache.residency)) or "memory was not read"
+    return f"{priced} · {memory} · dyno explain {page.info.run_id}"

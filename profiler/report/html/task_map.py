@@ -12,12 +12,12 @@ from profiler.report.html.drawing import WIDTH, Choice, Drawing, altair, drawn, 
 __all__ = ["task_map"]
 
 _STEPS: Final = (
-    ("better by half or more", "@better3"), ("better", "@better2"), ("a little better", "@better1"),
+    ("better by 2 × or more", "@better3"), ("better", "@better2"), ("a little better", "@better1"),
     ("about the same", "@same"),
-    ("a little worse", "@worse1"), ("worse", "@worse2"), ("worse by half or more", "@worse3"),
+    ("a little worse", "@worse1"), ("worse", "@worse2"), ("worse by 2 × or more", "@worse3"),
     ("baseline, or not told", "@soft"),
 )  # fmt: skip
-_LIMITS: Final = (1 / 1.5, 1 / 1.2, 1 / 1.05, 1.05, 1.2, 1.5)
+_LIMITS: Final = (1 / 2, 1 / 1.25, 1 / 1.05, 1.05, 1.25, 2)
 _STRONG: Final = frozenset({_STEPS[0][0], _STEPS[6][0]})
 
 
@@ -37,7 +37,7 @@ def task_map(document: AbDocument) -> Drawing | None:
         name="task-map",
         title="Task × arm",
         about=f"In each cell how many passed, and their median time; its colour is the effect on "
-        f"{document.primary.replace('_', ' ')} against {document.baseline}.",
+        f"{_primary(document)} against {document.baseline}.",
         said=f"{len(document.tasks)} tasks by {len(document.arms)} arms",
         spec=_spec(len(document.tasks), names, [arm.name for arm in document.arms]),
         choices=(Choice("", {"cells": values}),),
@@ -51,16 +51,21 @@ def _cell(document: AbDocument, arm: str, task: str, effect: TaskRow | None, *, 
     times = [p.time_s for p in passed if p.time_s is not None]
     step = _step(effect, lower=lower)
     took = f" · {seconds(statistics.median(times))}" if times else ""
+    beside = f" · {_said(effect)}" if effect is not None and effect.value is not None else ""
     pairs = ", ".join("?" if value is None else f"{value:.2f}" for value in effect.pairs) if effect else ""
     return {
         "task": task,
         "arm": arm,
         "step": step,
-        "text": f"{len(passed)}/{len(points)}{took}" if points else "not run",
+        "text": f"{len(passed)}/{len(points)}{took}{beside}" if points else "not run",
         "strong": step in _STRONG,
         "effect": "the baseline" if arm == document.baseline else _said(effect),
         "pairs": pairs or "none",
     }
+
+
+def _primary(document: AbDocument) -> str:
+    return document.comparisons[0].primary.metric if document.comparisons else document.primary
 
 
 def _said(effect: TaskRow | None) -> str:
@@ -81,12 +86,22 @@ def _step(effect: TaskRow | None, *, lower: bool) -> str:
 def _spec(tasks: int, names: set[str], arms: list[str]) -> dict[str, Any]:
     alt = altair()
     used = [(step, colour) for step, colour in _STEPS if step in names]
-    across = alt.X("arm:N", sort=arms, title=None).axis(orient="top", labelAngle=0, labelLimit=140, ticks=False, domain=False)
+    across = alt.X("arm:N", sort=arms, title=None).axis(
+        orient="top", labelAngle=0, labelLimit=140, ticks=False, domain=False
+    )
     down = alt.Y("task:N", sort=None, title=None).axis(labelLimit=170, ticks=False, domain=False)
     base = rows("cells")
-    tips = [alt.Tooltip("task:N"), alt.Tooltip("arm:N"), alt.Tooltip("text:N", title="passed"), alt.Tooltip("effect:N"), alt.Tooltip("pairs:N")]
+    tips = [
+        alt.Tooltip("task:N"),
+        alt.Tooltip("arm:N"),
+        alt.Tooltip("text:N", title="passed"),
+        alt.Tooltip("effect:N"),
+        alt.Tooltip("pairs:N"),
+    ]
     colour = alt.Color("step:N", title=None).scale(domain=[s for s, _ in used], range=[c for _, c in used])
-    cells = base.mark_rect(stroke="@paper", strokeWidth=3, cornerRadius=3).encode(across, down, color=colour, tooltip=tips)
+    cells = base.mark_rect(stroke="@paper", strokeWidth=3, cornerRadius=3).encode(
+        across, down, color=colour, tooltip=tips
+    )
     words = base.mark_text(fontSize=12).encode(
         across, down, text="text:N", color=alt.condition("datum.strong", alt.value("@onstrong"), alt.value("@text"))
     )

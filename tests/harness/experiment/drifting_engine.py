@@ -13,6 +13,7 @@ from backends.scripted import Options, Scripted
 class _State(msgspec.Struct):
     slower: float = 1.0
     requests: int = 0
+    slow_requests: int = 0
 
 
 STATE = _State()
@@ -30,11 +31,13 @@ class DriftingEngine:
         self._inner = inner
 
     def stream(self, request: Request) -> Iterator[Event]:
-        """As the simulation, but for its prefill time."""
+        """As the simulation, but for its prefill time; the next `slow_requests` are disturbed."""
         STATE.requests += 1
+        slower = 5.0 if STATE.slow_requests else STATE.slower
+        STATE.slow_requests = max(0, STATE.slow_requests - 1)
         for event in self._inner.stream(request):
             if isinstance(event, Evidence) and event.prefill_ns is not None:
-                yield msgspec.structs.replace(event, prefill_ns=round(event.prefill_ns * STATE.slower))
+                yield msgspec.structs.replace(event, prefill_ns=round(event.prefill_ns * slower))
             else:
                 yield event
 

@@ -132,6 +132,7 @@ def measured(
         cache=None if misses is None else CacheStability(misses, 1 - misses, 12 * misses, continuations),
         tasks=done,
         energy_j_per_token=None,
+        filled_tokens=DEPTH,
     )
 
 

@@ -11,7 +11,16 @@ from harness.experiment.plan import PlanError
 from harness.quant.base import Wanted
 from harness.quant.cost import AMOUNTS, BUDGET_S, default_tasks, fitting_amount, speed_of
 from harness.quant.plan import QuantPlan, steps_of
-from harness.quant.planning import QuantAsked, choice_of, costs_of, planned, same_files, sessions_of_plan, size_of
+from harness.quant.planning import (
+    QuantAsked,
+    choice_of,
+    costs_of,
+    duration_of,
+    planned,
+    same_files,
+    sessions_of_plan,
+    size_of,
+)
 from harness.run_sessions import demo_sessions
 from harness.tasks.registry import find_task
 from tests.harness.quant import made_up
@@ -46,6 +55,21 @@ def test_the_bundled_quants_fit_into_two_minutes() -> None:
     assert costs.total_s(steps_of(made)) <= BUDGET_S <= 120
     assert made.amount.chunks
     assert made.amount.sessions
+
+
+def test_a_smaller_budget_measures_less_and_a_larger_one_more() -> None:
+    def steps(budget: str | None) -> int:
+        return len(steps_of(default_plan(QuantAsked(files=(Path("x"),), budget=budget), decode=300.0)))
+
+    assert steps("30s") <= steps(None) <= steps("1h")
+    assert steps("30s") < steps("1h")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_s"), [("60s", 60), ("60", 60), ("10m", 600), ("1.5 h", 5400), ("2min", 120)]
+)
+def test_a_duration_as_it_is_typed(text: str, expected_s: float) -> None:
+    assert duration_of(text) == expected_s
 
 
 def test_what_was_typed_goes_before_the_budget() -> None:

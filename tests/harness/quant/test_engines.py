@@ -7,7 +7,7 @@ import pytest
 from backends.base import MissingExtra
 from harness.experiment.plan import PlanError
 from harness.quant.base import Wanted
-from harness.quant.engines import default_threads, engine_of, options_of, scorer_options
+from harness.quant.engines import default_threads, engine_of, options_of, scorer_of, scorer_options
 from tests.harness.quant.comparisons import candidate, model
 
 GGUF, MLX = model(), model(container="mlx")
@@ -54,3 +54,13 @@ def test_a_scorer_has_the_kv_cache_of_its_candidate() -> None:
     of = candidate("Q8_0", 8.5, kv="q8_0")
     assert scorer_options("llama-cpp", of) == {"kv": "q8_0"}
     assert scorer_options("mlx", of) == {}
+
+
+def test_logits_come_from_what_is_there_and_quickest() -> None:
+    everything, wheel = {"xllamacpp", "llama_cpp", "mlx_lm"}, {"xllamacpp"}
+    assert scorer_of(GGUF, has=lambda name: name in everything) == "llama-cpp"
+    assert scorer_of(model(vocabulary_tokens=32_768), has=lambda name: name in wheel) == "llama-server"
+    assert scorer_of(model(vocabulary_tokens=32_769), has=lambda name: name in wheel) is None
+    assert scorer_of(model(vocabulary_tokens=None), has=lambda name: name in wheel) is None
+    assert scorer_of(MLX, has=lambda name: name in wheel) is None
+    assert scorer_options("llama-server", candidate("Q8_0", 8.5, kv="q8_0"))["kv"] == "q8_0"

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from harness.quant.base import CandidateResult, RateAt, Wanted
-from harness.quant.figures import figures_of, measured_memory, must_have, predicted_memory, rate_at, rate_figure
+from harness.quant.figures import figures_of, rate_at, rate_figure
 from profiler.fit.base import FitVerdict, MemoryPrediction, Part
 from tests.harness.quant.made_up import GIB, WANTED, candidate
 
@@ -26,14 +26,6 @@ def mapped(name: str, weights: int, idle: int = 0) -> CandidateResult:
     )
     measured = msgspec.structs.replace(made.measured, must_have_bytes=GIB + 5, file_bytes=weights + idle + 777)
     return msgspec.structs.replace(made, predicted=predicted, measured=measured)
-
-
-def test_memory_is_what_it_must_have_with_the_pages_that_each_token_reads() -> None:
-    made = mapped("Q6_K", 6 * GIB, idle=2 * GIB)
-    assert must_have(made) == (GIB, GIB + 5)
-    assert predicted_memory(made) == 7 * GIB
-    assert measured_memory(made) == 7 * GIB + 5
-    assert measured_memory(msgspec.structs.replace(made, predicted=None)) == GIB + 5 + 8 * GIB + 777
 
 
 def test_a_mapped_model_is_not_smaller_for_being_mapped() -> None:

@@ -9,8 +9,10 @@ import msgspec
 import pytest
 from typer.main import get_command
 
+from backends.base import Target
 from harness.cli import app
 from harness.quant.base import Wanted
+from harness.quant.engines import options_of
 from harness.quant.next_step import command_line, with_less_need, with_more_rounds, with_reference, with_tasks
 from tests.harness.quant.made_up import GIB, WANTED, candidate
 
@@ -22,6 +24,19 @@ def test_it_says_what_was_wanted_and_no_more() -> None:
     assert command_line([candidate("Q6_K", kv="q8_0")], ALL).endswith(
         "--context 8192 --kv q8_0 --slots 4 --memory 20G --min-decode 20"
     )
+
+
+def test_engine_and_launch_settings_are_kept_but_not_the_usual_ones() -> None:
+    options = options_of("llama-cpp", candidate("Q6_K").candidate.model, "f16", WANTED, {"n_gpu": "0", "batch": "64"})
+    on = Target("llama-cpp", "m.gguf", options=options)
+    made = [
+        msgspec.structs.replace(one, candidate=msgspec.structs.replace(one.candidate, target=on))
+        for one in (candidate("Q6_K"), candidate("Q8_0"))
+    ]
+    assert command_line(made, WANTED, "--repeats", "4").endswith(
+        " --context 8192 --engine llama-cpp --set n_gpu=0 --set batch=64 --repeats 4"
+    )
+    assert "--set batch=64" in (with_less_need(made, WANTED) or "")
 
 
 def test_files_stand_once_and_are_quoted() -> None:

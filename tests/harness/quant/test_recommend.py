@@ -122,10 +122,18 @@ def test_a_measurement_outweighs_the_prediction_that_it_does_not_fit() -> None:
 
 
 def test_without_a_reference_it_cannot_be_told() -> None:
-    found = recommend([candidate(name, with_quality=False) for name in ("Q8_0", "Q6_K", "Q4_K_M")], WANTED)
+    found = recommend([candidate(name, with_quality=False) for name in ("Q6_K", "Q5_K_M", "Q4_K_M")], WANTED)
     assert (found.answer, found.chosen) == ("cannot tell", "Q6_K")
     assert found.run is not None
     assert "--reference" in found.run
+
+
+def test_where_a_reference_was_there_tasks_are_what_can_tell() -> None:
+    found = recommend([candidate(name, with_quality=False) for name in ("Q8_0", "Q6_K", "Q4_K_M")], WANTED)
+    assert (found.answer, found.chosen) == ("cannot tell", "Q6_K")
+    assert found.run is not None
+    assert "--reference" not in found.run
+    assert "--tasks toolbench:24" in found.run
 
 
 def test_tasks_decide_without_a_reference() -> None:

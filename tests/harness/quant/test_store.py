@@ -14,7 +14,7 @@ from harness.experiment.plan import PlanError
 from harness.quant.plan import steps_of
 from harness.quant.running import still_to_do
 from harness.quant.steps import CallsFound, GreedyCall, Loaded, StepDone
-from harness.quant.store import Comparison, StepWriter, create, find_comparison, next_load, read_comparison
+from harness.quant.store import Comparison, StepWriter, create, find_comparison, read_comparison
 from profiler.records import AnchorSample
 from profiler.run_files import StoreError
 from tests.harness.quant import made_up
@@ -95,9 +95,3 @@ def test_what_is_no_comparison_says_so(tmp_path: Path) -> None:
     (path / "plan.json").write_bytes(msgspec.json.encode({"schema": 99}))
     with pytest.raises(StoreError, match="99"):
         read_comparison(path)
-
-
-def test_loads_are_numbered_on(tmp_path: Path) -> None:
-    assert next_load(tmp_path) == "001"
-    (tmp_path / "007").mkdir()
-    assert next_load(tmp_path) == "008"

@@ -22,23 +22,17 @@ from profiler.fit.target_settings import settings_of
 from profiler.model_file import read_model
 from profiler.model_file.base import Layer, ModelFile, TypeShare
 from tests.backends.random_models import write_mamba, write_swa
+from tests.profiler.bare_model import BARE
 from tests.profiler.fit import sparse_models
 from tests.tiny_model.architectures import write_hybrid, write_sliding_window
 
 TINY = Path(__file__).parents[3] / "profiles" / "models" / "tiny" / "tiny-f16.gguf"
 MIB = 1 << 20
-MODEL = ModelFile(
-    path=Path("m.gguf"),
-    files=(Path("m.gguf"),),
-    container="gguf",
-    architecture="llama",
-    name=None,
-    label=None,
+MODEL = msgspec.structs.replace(
+    BARE,
     types=(TypeShare("F16", 1, 500, 1000),),
     tensor_bytes=1000,
     parameters=500,
-    active_bytes=None,
-    active_parameters=None,
     layers=(Layer("attention", 128, 64),) * 4,
     context_tokens=1000,
     vocabulary_tokens=100,

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
 from profiler.fit.base import MemoryPrediction, Part, What
 from profiler.fit.engine_plan import EnginePlan, engine_plan
 from profiler.fit.prediction import Runtime, predict_memory, runtime_of
-from profiler.model_file.base import ModelFile, TypeShare
+from profiler.model_file.base import TypeShare
+from tests.profiler.bare_model import BARE
 from tests.profiler.fit.plan_logs import HYBRID, ON_GPU, WINDOWED
 
 MIB = 1 << 20
-MODEL = ModelFile(
-    path=Path("m.gguf"),
-    files=(Path("m.gguf"),),
-    container="gguf",
-    architecture="llama",
-    name=None,
-    label=None,
-    types=(TypeShare("Q4_K", 1, 1, 1),),
-    tensor_bytes=5_000_000,
-    parameters=1,
-    active_bytes=None,
-    active_parameters=None,
-    layers=None,
-    context_tokens=None,
-    vocabulary_tokens=None,
-    embedding_values=None,
-)
+MODEL = msgspec.structs.replace(BARE, types=(TypeShare("Q4_K", 1, 1, 1),), tensor_bytes=5_000_000)
 RUNTIME = Runtime(20 * MIB, "measured")
 FORMULA = MemoryPrediction(
     (

@@ -15,9 +15,10 @@ from harness.experiment.document import document_of
 from harness.experiment.plan import Plan
 from harness.experiment.pricing import Told
 from harness.experiment.store import CellDoubt, Done, Experiment, StoredExperiment
-from profiler.ab_document import AbDocument
+from profiler.ab_document import AbDocument, CacheRow
 from profiler.records import Failure
 from profiler.report.ab import print_ab
+from profiler.report.ab_tables import cache_cells
 from tests.harness.experiment.plans import done, plan, record
 from tests.schema_file import DOCS, check_schema_file
 
@@ -38,9 +39,9 @@ def stored(made: Plan, faster: float, kind: str = "ab", results: list[Done] | No
     return StoredExperiment(Path("runs/x-1"), experiment, tuple(one.begun for one in results), tuple(results), {})
 
 
-def shown(document: AbDocument) -> str:
+def shown(document: AbDocument, *, short: bool = False) -> str:
     out = io.StringIO()
-    print_ab(document, json_output=False, out=out)
+    print_ab(document, json_output=False, short=short, out=out)
     return out.getvalue()
 
 
@@ -143,6 +144,95 @@ def test_a_guard_that_is_not_shown_says_what_would_show_it() -> None:
     assert "guard: success may get worse by 0.1: not shown with 12 pairs, about 25 pairs would" in " ".join(
         shown(document).split()
     )
+
+
+def test_a_rehearsal_says_once_that_success_is_scripted_and_no_more_of_it() -> None:
+    document = document_of(stored(plan(blocks=2, fidelity="rehearse"), 0.66), NOTHING)
+    text = shown(document)
+    assert (text.count("success is scripted"), text.count("guard")) == (1, 1)
+    assert "Not shown" not in text
+    assert document.comparisons[0].guards[0].state == "not shown"
+
+
+def test_a_fall_of_scripted_success_is_told_all_the_same() -> None:
+    made = plan(blocks=2, fidelity="rehearse")
+    results = [done(cell, record(verified="fail" if cell.arm == "B" else "pass")) for cell in cells_of(made)]
+    text = shown(document_of(stored(made, 1.0, results=results), NOTHING))
+    assert "guard: success may get worse by 0.1: broken" in text
+
+
+def test_the_order_is_told_in_words_and_only_where_it_mattered_or_cannot_be_told() -> None:
+    document = document_of(stored(plan(blocks=2), 0.66), NOTHING)
+    assert "order:" not in shown(document)
+    (row,) = document.comparisons
+    first, line = row.order
+
+    def with_order(low: float, high: float) -> str:
+        found = msgspec.structs.replace(line, value=(low * high) ** 0.5, low=low, high=high)
+        changed = msgspec.structs.replace(row, order=(first, found))
+        return " ".join(shown(msgspec.structs.replace(document, comparisons=(changed,))).split())
+
+    assert "order: whether a dispatch at the end is slower cannot be told from 12 pairs" in with_order(0.006, 23.6)
+    assert "order: a dispatch at the end took × 1.42 [× 1.2 … × 1.67] of one at the beginning" in with_order(1.2, 1.67)
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_no_name_and_no_figure_is_cut(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    made = plan(blocks=2)
+    tasks = tuple(msgspec.structs.replace(task, name=f"toolbench/chain4-{n}") for n, task in enumerate(made.tasks))
+    arms = (made.arms[0], msgspec.structs.replace(made.arms[1], name="cache-hostile"))
+    made = msgspec.structs.replace(made, tasks=tasks, arms=arms)
+    results = [
+        done(cell, record(10.0 * jitter(cell.order), lost_tokens=0 if cell.arm == "A" else 4580 + cell.order))
+        for cell in cells_of(made)
+    ]
+    text = shown(document_of(stored(made, 1.0, results=results), NOTHING))
+    assert max(map(len, text.splitlines())) <= int(columns)
+    rows = [line.split() for line in text.splitlines()]
+    assert sum("toolbench/chain4-3" in row for row in rows) == 1 + 4
+    assert sum("cache-hostile" in row and "toolbench/chain4-3" in row for row in rows) == 2
+    (lost,) = (line for line in text.splitlines() if line.startswith("lost_tokens"))
+    assert "+4,59" in lost
+    assert not [word for line in text.splitlines() for word in line.split() if word.endswith("…") and word != "…"]
+
+
+def test_the_short_form_says_what_was_found_and_where_the_rest_is() -> None:
+    document = document_of(stored(plan(blocks=2), 0.66), NOTHING)
+    text, whole = shown(document, short=True), shown(document)
+    assert text.strip().startswith("BETTER  B is better than A")
+    assert "where the time went" in text
+    assert "every metric, task and dispatch: dyno report x-1" in text
+    assert "every dispatch" not in text
+    assert len(text.splitlines()) < len(whole.splitlines()) / 2
+
+
+def test_one_is_no_plural() -> None:
+    made = plan(tasks=1, blocks=1)
+    text = shown(document_of(stored(made, 0.5), NOTHING))
+    assert "(1 pair, 1 task;" in text
+    assert "1 pairs" not in text
+    assert "1 tasks" not in text
+
+
+def test_one_that_runs_was_not_killed() -> None:
+    made = plan(blocks=1)
+    cells = cells_of(made)
+    results = [done(cell, record()) for cell in cells[:3]]
+    begun = (*(one.begun for one in results), done(cells[3], record()).begun)
+    cut = msgspec.structs.replace(stored(made, 1.0, results=results), begun=begun)
+    assert document_of(cut, NOTHING).notes == ("1 × dispatch that was killed before its end, and is done again",)
+    running = document_of(msgspec.structs.replace(cut, working=True), NOTHING)
+    assert running.notes == ("a process is at work on it just now: this is not all of it",)
+    between = msgspec.structs.replace(cut, begun=begun[:3], working=True)
+    assert document_of(between, NOTHING).notes == running.notes
+
+
+def test_lost_are_the_tokens_that_causes_are_charged_with() -> None:
+    row = CacheRow(9, 0, 0, 9, 0, 0, 300_000, 250_000, 204_472, {"P1": 150_000, "P6": 45_976})
+    assert cache_cells(row)[-2:] == ["195,976", "P1 150,000, P6 45,976"]
+    assert cache_cells(msgspec.structs.replace(row, lost_by_cause_tokens={}))[-2:] == ["204,472", "not told"]
+    assert cache_cells(msgspec.structs.replace(row, lost_by_cause_tokens={}, lost_tokens=0))[-2:] == ["0", "none"]
 
 
 def test_nothing_at_all_can_be_shown_too() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import msgspec
 
 from profiler.model_file.base import Layer, ModelFile, TypeShare
+from tests.profiler.bare_model import BARE
 
 
 def model(
@@ -18,22 +19,14 @@ def model(
 ) -> ModelFile:
     """A dense model of 4 GB whose cache takes 128 KiB a token in f16."""
     share = TypeShare(type, 200, active_parameters or 1, active_bytes or 1)
-    return ModelFile(
-        path=Path("m.gguf"),
-        files=(Path("m.gguf"),),
-        container="gguf",
-        architecture="llama",
-        name=None,
-        label=None,
+    return msgspec.structs.replace(
+        BARE,
         types=(share,) if types is None else types,
         tensor_bytes=active_bytes or 1,
         parameters=active_parameters or 1,
         active_bytes=active_bytes,
         active_parameters=active_parameters,
         layers=layers,
-        context_tokens=None,
-        vocabulary_tokens=None,
-        embedding_values=None,
         experts=experts,
         experts_used=8 if experts else None,
     )

@@ -13,12 +13,18 @@ function coloured(value, of) {
   return typeof value === "string" && value[0] === "@" && page.colours.light[value.slice(1)] ? of(value.slice(1)) : value;
 }
 
-function fitted(chart, width, of) {
+function fitted(chart, width, of, seen = width) {
   const spec = coloured(chart.spec, of);
-  const columns = Math.max(1, Math.floor(width / 215));
+  const columns = Math.max(1, Math.floor(seen / (chart.name === "cache-map" ? 215 : 170)));
   spec.config.legend.columns = columns;
   if (spec.vconcat) {
     for (const panel of spec.vconcat) panel.width = width - 92;
+  } else if (spec.hconcat) {
+    // Panels that do not fit beside each other stand below each other.
+    if (width < 40 + spec.hconcat.reduce((sum, panel) => sum + (panel.width || 0) + 45, 0)) {
+      spec.vconcat = spec.hconcat;
+      delete spec.hconcat;
+    }
   } else {
     spec.width = width - 12;
     spec.autosize = { type: "fit-x", contains: "padding" };
@@ -29,9 +35,11 @@ function fitted(chart, width, of) {
 async function draw(chart) {
   const place = document.querySelector(`#${chart.name} .plot`);
   const width = Math.max(place.clientWidth, chart.least);
-  const spec = fitted(chart, width, (name) => `var(--${name})`);
+  const spec = fitted(chart, width, (name) => `var(--${name})`, place.clientWidth);
   spec.background = "transparent";
-  const options = { actions: false, renderer: "svg", ast: true, tooltip: { disableDefaultStyle: true } };
+  // The page says it in its own words; a picture has to say it itself.
+  delete spec.title;
+  const options = { actions: false, renderer: "svg", ast: true, defaultStyle: false, tooltip: { disableDefaultStyle: true } };
   const old = shown.get(chart.name);
   const { view } = await vegaEmbed(place, spec, options);
   if (old) old.view.finalize();
@@ -57,6 +65,10 @@ function move(chart, number) {
   const bar = barOf(chart, chart.at);
   document.getElementById("cache-map-at").textContent = `${bar.said}; causes: ${bar.causes}`;
   shown.get(chart.name)?.view.signal("at", chart.at).runAsync();
+  const place = document.querySelector("#cache-map .plot");
+  if (place.scrollWidth > place.clientWidth) {
+    place.scrollLeft = (place.scrollWidth * chart.at) / bars.length - place.clientWidth / 2;
+  }
 }
 
 function show(id) {
@@ -95,7 +107,7 @@ async function save(chart, form) {
   const scheme = page.colours[dark.matches ? "dark" : "light"];
   const spec = fitted(chart, Math.max(chart.least, 960), (name) => scheme[name]);
   spec.padding = 18;
-  const options = { actions: false, renderer: "svg", ast: true, tooltip: false };
+  const options = { actions: false, renderer: "svg", ast: true, defaultStyle: false, tooltip: false };
   const { view } = await vegaEmbed(document.createElement("div"), spec, options);
   const link = document.createElement("a");
   link.download = `${chart.name}.${form}`;
