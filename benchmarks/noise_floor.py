@@ -137,6 +137,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write FOLDER/noise-floor.json")
     parser.add_argument("--runs", type=Path, help="keep the runs here")
     asked = parser.parse_args()
+    if asked.out:
+        asked.out.mkdir(parents=True, exist_ok=True)
     number, load = os.cpu_count() or 1, os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="dyno-noise-") as place:
         runs = (asked.runs or Path(place) / "runs").resolve()
