@@ -15,7 +15,8 @@ TESTS := $(VENV)/.tests-$(PLACE)
 
 BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py))
 # Not costs but proofs: they play hundreds of requests on real engines.
-LONG := injected_causes injected_prices policy_agreement ttft_inversion rehearsed_levers ab_levers noise_floor tuning residency_prediction
+LONG := injected_causes injected_prices policy_agreement ttft_inversion rehearsed_levers \
+  ab_levers noise_floor residency_prediction perplexity_agreement speed_agreement tuning
 
 .PHONY: help demo test lint types check docs bench proofs format clean
 
