@@ -51,6 +51,7 @@ WRITTEN = sorted(
         "dyno template TARGET",
         "dyno quant",
         "dyno tune",
+        "dyno tune SETTING",
         "dyno quant FILES --machine NAME",
     }
 )
