@@ -85,7 +85,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.llama_perplexity is None:
         print("skipped: no llama-perplexity on PATH; build it (see above) and give its path", file=sys.stderr)
-        return
+        return 0
     with tempfile.TemporaryDirectory() as place:
         bench = Bench(Path(place), arguments.llama_perplexity, arguments.threads, arguments.chunks)
         rows = [bench.row(*row, arguments.rounds if number == 1 else 1) for number, row in enumerate(ROWS)]
